@@ -1,0 +1,58 @@
+/*
+ * counter-dlock.c - adds to a number in a file, under a lock of the fleet.
+ *
+ * Usage: counter-dlock FILE TIMES
+ * Safe among the processes of all machines that share FILE. counter-flock.c is
+ * the same program for one; `diff -u counter-flock.c counter-dlock.c` is the port.
+ */
+#include <dlock.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int add_one(const char *path)
+{
+	long number = 0;
+	FILE *file = fopen(path, "r");
+
+	if (file) {
+		if (fscanf(file, "%ld", &number) != 1)
+			number = 0;
+		fclose(file);
+	}
+	file = fopen(path, "w");
+	if (!file || fprintf(file, "%ld\n", number + 1) < 0) {
+		perror(path);
+		if (file)
+			fclose(file);
+		return -1;
+	}
+	return fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3) {
+		fprintf(stderr, "usage: %s FILE TIMES\n", argv[0]);
+		return 64;
+	}
+	int fd = dlock_open("counter", DLOCK_CLOEXEC);
+
+	if (fd < 0) {
+		perror("dlock_open");
+		return 1;
+	}
+	for (long left = atol(argv[2]); left > 0; left--) {
+		if (dlock_flock(fd, LOCK_EX) != 0) {
+			perror("dlock_flock");
+			return 1;
+		}
+		if (add_one(argv[1]) != 0)
+			return 1;
+		if (dlock_flock(fd, LOCK_UN) != 0) {
+			perror("dlock_flock");
+			return 1;
+		}
+	}
+	dlock_close(fd);
+	return 0;
+}

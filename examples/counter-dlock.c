@@ -1,9 +1,9 @@
 /*
- * counter-dlock.c - adds to a number in a file, under a lock of the fleet.
+ * counter - adds to a number in a file, one process at a time.
  *
- * Usage: counter-dlock FILE TIMES
- * Safe among the processes of all machines that share FILE. counter-flock.c is
- * the same program for one; `diff -u counter-flock.c counter-dlock.c` is the port.
+ * Usage: counter FILE TIMES
+ * counter-flock.c excludes the processes of one machine, counter-dlock.c those
+ * of a fleet. `diff -u counter-flock.c counter-dlock.c` is the whole port.
  */
 #include <dlock.h>
 #include <stdio.h>
@@ -38,18 +38,18 @@ int main(int argc, char **argv)
 	int fd = dlock_open("counter", DLOCK_CLOEXEC);
 
 	if (fd < 0) {
-		perror("dlock_open");
+		perror("open");
 		return 1;
 	}
 	for (long left = atol(argv[2]); left > 0; left--) {
 		if (dlock_flock(fd, LOCK_EX) != 0) {
-			perror("dlock_flock");
+			perror("lock");
 			return 1;
 		}
 		if (add_one(argv[1]) != 0)
 			return 1;
 		if (dlock_flock(fd, LOCK_UN) != 0) {
-			perror("dlock_flock");
+			perror("lock");
 			return 1;
 		}
 	}

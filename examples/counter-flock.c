@@ -1,9 +1,9 @@
 /*
- * counter-flock.c - adds to a number in a file, under flock(2).
+ * counter - adds to a number in a file, one process at a time.
  *
- * Usage: counter-flock FILE TIMES
- * Safe among the processes of one machine. counter-dlock.c is the same program
- * for a fleet; `diff -u counter-flock.c counter-dlock.c` is the port.
+ * Usage: counter FILE TIMES
+ * counter-flock.c excludes the processes of one machine, counter-dlock.c those
+ * of a fleet. `diff -u counter-flock.c counter-dlock.c` is the whole port.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,13 +45,13 @@ int main(int argc, char **argv)
 	}
 	for (long left = atol(argv[2]); left > 0; left--) {
 		if (flock(fd, LOCK_EX) != 0) {
-			perror("flock");
+			perror("lock");
 			return 1;
 		}
 		if (add_one(argv[1]) != 0)
 			return 1;
 		if (flock(fd, LOCK_UN) != 0) {
-			perror("flock");
+			perror("lock");
 			return 1;
 		}
 	}

@@ -1,0 +1,15 @@
+/*
+ * options.h - what is inside the public, opaque struct dlock_options.
+ *
+ * Owns: dlock_options_new(), dlock_options_free(), dlock_options_set().
+ */
+#ifndef DLOCK_OPTIONS_H
+#define DLOCK_OPTIONS_H
+
+struct dlock_options;
+struct settings;
+
+/* The values that were set, each checked. */
+const struct settings *options_settings(const struct dlock_options *options);
+
+#endif

@@ -1,0 +1,175 @@
+/* attempt.c - see attempt.h. */
+#include "core/attempt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RELEASE_RETRY_US 200000 /* a release that was answered by an error */
+
+struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
+                            int64_t ttl_us)
+{
+	size_t votes_size = quorum->settings.count * sizeof(struct vote);
+	struct attempt *attempt = calloc(1, sizeof(*attempt) + votes_size + key_length + 1);
+	char *copy;
+
+	if (!attempt)
+		return NULL;
+	copy = (char *)attempt + sizeof(*attempt) + votes_size;
+	memcpy(copy, key, key_length);
+	attempt->quorum = quorum;
+	attempt->key = copy;
+	attempt->key_length = key_length;
+	attempt->ttl_us = ttl_us;
+	strncpy(attempt->token, token, sizeof(attempt->token) - 1);
+	return attempt;
+}
+
+void attempt_free(struct attempt *attempt)
+{
+	free(attempt);
+}
+
+static void emit(struct attempt *attempt, const struct request *request, int64_t now_us, struct effects *effects)
+{
+	struct effect *effect = &effects->list[effects->count++];
+
+	effect->kind = EFFECT_SEND;
+	effect->request = *request;
+	effect->request.attempt = attempt;
+	effect->request.serial = ++attempt->serial;
+	effect->request.sent_us = now_us;
+	attempt->in_flight++;
+	attempt->votes[request->master].last_serial = attempt->serial;
+}
+
+void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
+                  struct effects *effects)
+{
+	struct vote *vote = &attempt->votes[master];
+
+	request.master = master;
+	request.ttl_us = attempt->ttl_us;
+	if (request.op == OP_ACQUIRE || request.op == OP_EXTEND) {
+		vote->touched = true;
+		vote->unanswered++;
+	}
+	emit(attempt, &request, now_us, effects);
+}
+
+static void send_release(struct attempt *attempt, unsigned master, int64_t now_us, struct effects *effects)
+{
+	struct request request = {.op = OP_RELEASE, .master = master, .mode = attempt->mode};
+
+	/* Rule 4. A shared attempt has no proposal that a late A could win with. */
+	if (attempt->bid)
+		request.fence = attempt->highest + 1;
+	attempt->votes[master].release = RELEASE_SENT;
+	emit(attempt, &request, now_us, effects);
+}
+
+void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effects)
+{
+	struct quorum *quorum = attempt->quorum;
+
+	attempt->closed = true;
+	attempt->lock = NULL;
+	/* The key may live ttl from the last E, and a late E from M at most: docs/protocol.md. */
+	attempt->until_us = now_us + attempt->ttl_us + quorum->quarantine_us;
+	for (unsigned i = 0; i < quorum->settings.count; i++) {
+		struct vote *vote = &attempt->votes[i];
+
+		if (!vote->touched)
+			continue;
+		vote->release = RELEASE_OWED;
+		if (quorum->masters[i].connected)
+			send_release(attempt, i, now_us, effects);
+	}
+}
+
+void attempt_answered_closed(struct attempt *attempt, const struct request *request, const struct answer *answer,
+                             int64_t now_us, struct effects *effects)
+{
+	struct vote *vote = &attempt->votes[request->master];
+
+	attempt->in_flight--;
+	/* A late vote needs nothing: the release was sent behind its A (rule 3). */
+	if (request->op != OP_RELEASE)
+		return;
+	if (answer->code == CODE_YES) {
+		vote->release = RELEASE_DONE;
+		vote->touched = false;
+	} else if (answer->code == CODE_NOT_CARRIED_OUT) {
+		if (attempt->quorum->masters[request->master].connected)
+			send_release(attempt, request->master, now_us, effects);
+		else
+			vote->release = RELEASE_OWED;
+	} else {
+		vote->release = RELEASE_OWED;
+		vote->retry_us = answer->code == CODE_BROKEN ? 0 : now_us + RELEASE_RETRY_US;
+	}
+}
+
+void attempt_tick(struct attempt *attempt, int64_t now_us, struct effects *effects)
+{
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++) {
+		struct vote *vote = &attempt->votes[i];
+
+		if (vote->release == RELEASE_OWED && attempt->quorum->masters[i].connected && vote->retry_us <= now_us)
+			send_release(attempt, i, now_us, effects);
+	}
+}
+
+int64_t attempt_next_us(const struct attempt *attempt)
+{
+	int64_t next_us = attempt->until_us;
+
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++) {
+		const struct vote *vote = &attempt->votes[i];
+
+		if (vote->release == RELEASE_OWED && attempt->quorum->masters[i].connected && vote->retry_us < next_us)
+			next_us = vote->retry_us;
+	}
+	return next_us;
+}
+
+void attempt_disconnected(struct attempt *attempt, unsigned master, int64_t now_us)
+{
+	struct vote *vote = &attempt->votes[master];
+
+	(void)now_us;
+	if (vote->release == RELEASE_SENT)
+		vote->release = RELEASE_OWED;
+	vote->retry_us = 0;
+	if (vote->touched)
+		vote->doubtful = true;
+}
+
+bool attempt_is_finished(const struct attempt *attempt, int64_t now_us)
+{
+	if (!attempt->closed || attempt->in_flight > 0)
+		return false;
+	if (now_us >= attempt->until_us)
+		return true;
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++)
+		if (attempt->votes[i].release == RELEASE_OWED)
+			return false;
+	return true;
+}
+
+unsigned attempt_released(const struct attempt *attempt)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++)
+		count += attempt->votes[i].release == RELEASE_NONE || attempt->votes[i].release == RELEASE_DONE;
+	return count;
+}
+
+bool attempt_awaits_release(const struct attempt *attempt, int64_t now_us)
+{
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++)
+		if (attempt->votes[i].release == RELEASE_SENT && !quorum_silent(attempt->quorum, i, now_us))
+			return true;
+	return false;
+}

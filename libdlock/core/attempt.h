@@ -1,0 +1,113 @@
+/*
+ * attempt.h - one attempt at a lock: one token, from its first request to the
+ * last release.
+ *
+ * Owns: what each master may know of the token, and the duty to take it away
+ * again. An attempt outlives the lock call, and even the lock, until every
+ * master that may carry its token has confirmed the release or its lease has
+ * ended there for certain. All memory that releasing needs is allocated here,
+ * when the attempt begins: giving back can't fail for want of memory.
+ *
+ * Rules:
+ *  1. A token is never used again after its attempt was closed.
+ *  2. R goes to every master where the token may be: one that voted, or that has
+ *     not answered the last A or E, or answered with an error. One that has
+ *     answered each of them with a refusal carries nothing, and is left alone.
+ *  3. R follows A and E on the same connection, so the order holds. After a
+ *     reconnect it is sent again; the earlier connection has been killed.
+ *  4. The tombstone is the highest proposal + 1 (exclusive attempts).
+ *  5. NOSCRIPT: sent again only if the attempt is open and nothing later was
+ *     sent for it to that master; a release is always sent again.
+ */
+#ifndef DLOCK_ATTEMPT_H
+#define DLOCK_ATTEMPT_H
+
+#include "core/effect.h"
+#include "core/quorum.h"
+#include "token.h"
+
+enum ballot {
+	BALLOT_NONE,     /* not asked in this round */
+	BALLOT_ASKED,
+	BALLOT_YES,
+	BALLOT_BUSY,     /* another has it */
+	BALLOT_OUTBID,   /* rejected or outbid: a higher proposal may succeed */
+	BALLOT_FAILED,   /* no vote: error, skew, epoch, broken, too late */
+};
+
+enum release {
+	RELEASE_NONE, /* nothing there */
+	RELEASE_OWED, /* to be sent as soon as it can be */
+	RELEASE_SENT,
+	RELEASE_DONE,
+};
+
+struct vote {
+	enum ballot ballot;
+	enum release release;
+	bool touched;         /* the token may be there */
+	bool proven;          /* it has been there without a gap since the grant */
+	bool doubtful;        /* after a reconnect: the next 1 counts as 3 */
+	uint32_t last_serial; /* of the last request sent */
+	uint32_t unanswered;  /* A and E without an answer */
+	uint32_t resent;      /* rule 5, in a row */
+	uint32_t yes_serial;  /* of the last E that was answered 1 or 3 */
+	uint64_t fence;       /* with BALLOT_YES */
+	int64_t until_us;     /* the vote is good until then; 0: no vote */
+	bool other_holder;    /* BUSY: holder_hash is set */
+	uint64_t holder_hash;
+	int64_t free_at_us;   /* BUSY: when the key there ends; NEVER_US */
+	int64_t retry_us;     /* RELEASE_OWED: not before */
+};
+
+struct attempt {
+	struct attempt *next;     /* in the quorum's list of closed ones; owned by the shell */
+	struct lock *lock;        /* NULL once closed */
+	struct lock *waiter;      /* closed: the lock whose unlock call waits for the releases */
+	struct quorum *quorum;
+	const char *key;          /* K; lives as long as the attempt */
+	size_t key_length;
+	char token[TOKEN_MAX];
+	enum mode mode;
+	bool bid;                 /* it has proposed a fence for an exclusive lock */
+	uint64_t highest;         /* proposal */
+	uint64_t floor;
+	bool closed;
+	uint32_t serial;          /* of the last request */
+	uint32_t in_flight;       /* requests without an answer, of any kind */
+	int64_t ttl_us;           /* how long keys live: ttl + lock_delay */
+	int64_t until_us;         /* closed: when the last owed release is given up */
+	struct vote votes[];      /* one a master */
+};
+
+/* NULL: out of memory. `key` is copied. */
+struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
+                            int64_t ttl_us);
+void attempt_free(struct attempt *attempt);
+
+/* Ask one master. */
+void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
+                  struct effects *effects);
+
+/* Give the token up everywhere. The attempt is its own from here: see
+ * attempt_is_finished(). */
+void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effects);
+
+/* The answer to a release, or any answer of a closed attempt. */
+void attempt_answered_closed(struct attempt *attempt, const struct request *request, const struct answer *answer,
+                             int64_t now_us, struct effects *effects);
+
+/* Send what is owed to masters that are connected. */
+void attempt_tick(struct attempt *attempt, int64_t now_us, struct effects *effects);
+int64_t attempt_next_us(const struct attempt *attempt);
+/* A master's connection has ended. */
+void attempt_disconnected(struct attempt *attempt, unsigned master, int64_t now_us);
+
+/* Nothing is in flight and nothing is owed (any more): may be freed. */
+bool attempt_is_finished(const struct attempt *attempt, int64_t now_us);
+/* Masters on which the token is certainly not (any more). */
+unsigned attempt_released(const struct attempt *attempt);
+/* Some release is on its way. */
+bool attempt_awaits_release(const struct attempt *attempt, int64_t now_us);
+
+#endif

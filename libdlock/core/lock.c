@@ -1,0 +1,336 @@
+/* lock.c - the calls, the events, and the states without a lock; see lock.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/lock_internal.h"
+
+int lock_init(struct lock *lock, struct quorum *quorum, const struct lock_settings *settings, const char *key,
+              size_t key_length, const char *identity)
+{
+	memset(lock, 0, sizeof(*lock));
+	lock->key = malloc(key_length + 1);
+	if (!lock->key)
+		return -ENOMEM;
+	memcpy(lock->key, key, key_length);
+	lock->key[key_length] = '\0';
+	lock->key_length = key_length;
+	lock->quorum = quorum;
+	lock->settings = *settings;
+	lock->random_state = settings->jitter | 1;
+	lock->no_quorum_us = lock->give_up_us = NEVER_US;
+	strncpy(lock->identity, identity, sizeof(lock->identity) - 1);
+	return 0;
+}
+
+void lock_clear(struct lock *lock)
+{
+	free(lock->key);
+	lock->key = NULL;
+}
+
+/* xorshift64*: the jitter of the back-off needs no better. */
+uint64_t lock_draw(struct lock *lock, uint64_t below)
+{
+	uint64_t x = lock->random_state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	lock->random_state = x;
+	return (x * 0x2545f4914f6cdd1du >> 11) % below;
+}
+
+unsigned lock_blocking(const struct lock *lock)
+{
+	return lock->quorum->settings.count - lock->quorum->majority + 1;
+}
+
+void lock_done(struct lock *lock, int error)
+{
+	struct effects *effects = lock->effects;
+
+	lock->call = CALL_NONE;
+	lock->give_up_us = NEVER_US;
+	effects->list[effects->count++] = (struct effect){.kind = EFFECT_DONE, .error = error};
+}
+
+void lock_close_attempt(struct lock *lock, int64_t now_us)
+{
+	struct attempt *attempt = lock->attempt;
+
+	if (!attempt)
+		return;
+	lock->attempt = NULL;
+	attempt_close(attempt, now_us, lock->effects);
+	attempt->next = lock->closed;
+	lock->closed = attempt;
+}
+
+struct attempt *lock_take_closed(struct lock *lock)
+{
+	struct attempt *attempt = lock->closed;
+
+	if (attempt) {
+		lock->closed = attempt->next;
+		attempt->next = NULL;
+	}
+	return attempt;
+}
+
+static void end_call(struct lock *lock, int error, int64_t now_us)
+{
+	lock_close_attempt(lock, now_us);
+	lock->state = LOCK_IDLE;
+	lock_done(lock, error);
+}
+
+/* When a caller stops waiting for masters that are missing. */
+static int64_t gather_until_us(const struct lock *lock)
+{
+	if (lock->no_quorum_us == NEVER_US)
+		return NEVER_US;
+	if (lock->try_only)
+		return lock->no_quorum_us + lock->settings.node_timeout_us;
+	if (lock->settings.quorum_timeout_us < 0)
+		return NEVER_US;
+	return lock->no_quorum_us + lock->settings.quorum_timeout_us;
+}
+
+/* GATHER: begin as soon as a majority may be asked. */
+void lock_start(struct lock *lock, int64_t now_us)
+{
+	struct quorum *quorum = lock->quorum;
+	unsigned askable = 0;
+
+	for (unsigned i = 0; i < quorum->settings.count; i++)
+		askable += quorum_askable(quorum, i, now_us);
+	if (quorum->decided && lock->settings.ttl_us + lock->settings.lock_delay_us > quorum->lease_limit_us) {
+		end_call(lock, EINVAL, now_us);
+		return;
+	}
+	if (askable >= quorum->majority) {
+		/* A holder was seen: ask without taking, so as not to be in its way. */
+		if (lock->contended && !lock->try_only)
+			lock_poll(lock, now_us);
+		else
+			lock_try(lock, now_us);
+		return;
+	}
+	if (lock->no_quorum_us == NEVER_US)
+		lock->no_quorum_us = now_us;
+	lock->state = LOCK_GATHER;
+	if (now_us >= gather_until_us(lock) || (lock->try_only && quorum_settled(quorum, now_us)))
+		end_call(lock, ENOLCK, now_us);
+}
+
+void lock_call(struct lock *lock, enum mode mode, int64_t timeout_us, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
+		lock_lose(lock, now_us);
+	if (lock->state == LOCK_LOST) {
+		lock_done(lock, ESTALE);
+		return;
+	}
+	lock->call = CALL_LOCK;
+	lock->wanted = mode;
+	lock->try_only = timeout_us == 0;
+	lock->give_up_us = timeout_us > 0 ? now_us + timeout_us : NEVER_US;
+	lock->no_quorum_us = NEVER_US;
+	lock->contended = lock->serial = false;
+	lock->splits = 0;
+	if (lock->state != LOCK_HELD)
+		lock_start(lock, now_us);
+	else if (lock->held == mode)
+		lock_done(lock, 0);
+	else if (mode == MODE_SHARED)
+		lock_downgrade(lock, now_us);
+	else
+		lock_upgrade(lock, now_us);
+}
+
+static void release_progress(struct lock *lock, int64_t now_us)
+{
+	struct attempt *attempt = lock->releasing;
+
+	if (attempt && attempt_released(attempt) < lock->quorum->majority && attempt_awaits_release(attempt, now_us) &&
+	    now_us < lock->round_us + lock->settings.node_timeout_us)
+		return;
+	if (attempt)
+		attempt->waiter = NULL;
+	lock->releasing = NULL;
+	lock->state = LOCK_IDLE;
+	lock_done(lock, 0);
+}
+
+void lock_unlock(struct lock *lock, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_HELD) {
+		lock->releasing = lock->attempt;
+		lock->releasing->waiter = lock;
+		lock_close_attempt(lock, now_us);
+		lock->call = CALL_UNLOCK;
+		lock->state = LOCK_RELEASING;
+		lock->round_us = now_us;
+		release_progress(lock, now_us);
+		return;
+	}
+	if (lock->state == LOCK_LOST)
+		lock->state = LOCK_IDLE;
+	lock_done(lock, 0);
+}
+
+void lock_verify(struct lock *lock, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
+		lock_lose(lock, now_us);
+	if (lock->state != LOCK_HELD) {
+		lock_done(lock, lock->state == LOCK_LOST ? ESTALE : ENOLCK);
+		return;
+	}
+	lock->call = CALL_VERIFY;
+	lock_renew(lock, now_us);
+}
+
+void lock_cancel(struct lock *lock, int error, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	switch (lock->call) {
+	case CALL_LOCK:
+		end_call(lock, error, now_us);
+		break;
+	case CALL_CONVERT_UP:
+		lock_upgrade_undo(lock, error, now_us);
+		break;
+	case CALL_VERIFY:
+		lock_done(lock, error);
+		break;
+	default: /* what only gives back is not undone, and ends within node_timeout */
+		break;
+	}
+}
+
+void lock_abandon(struct lock *lock, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->releasing)
+		lock->releasing->waiter = NULL;
+	lock->releasing = NULL;
+	lock_close_attempt(lock, now_us);
+	lock->state = LOCK_IDLE;
+	lock->call = CALL_NONE;
+}
+
+void lock_answered(const struct request *request, const struct answer *answer, int64_t now_us,
+                   struct effects *effects)
+{
+	struct attempt *attempt = request->attempt;
+	struct lock *lock = attempt->closed ? attempt->waiter : attempt->lock;
+
+	if (lock)
+		lock->effects = effects;
+	if (attempt->closed) {
+		attempt_answered_closed(attempt, request, answer, now_us, effects);
+		if (lock)
+			release_progress(lock, now_us);
+		return;
+	}
+	attempt->in_flight--;
+	if (answer->fence > lock->seen_fence)
+		lock->seen_fence = answer->fence;
+	if (answer->code == CODE_EPOCH)
+		effects->list[effects->count++] =
+		    (struct effect){.kind = EFFECT_RECONNECT, .master = request->master};
+	if (lock->state == LOCK_HELD)
+		lock_held_answered(lock, request, answer, now_us);
+	else
+		lock_try_answered(lock, request, answer, now_us);
+}
+
+void lock_masters_changed(struct lock *lock, uint32_t joined, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_GATHER)
+		lock_start(lock, now_us);
+	else if (lock->state == LOCK_TRY)
+		lock_try_joined(lock, joined, now_us);
+	else if (lock->state == LOCK_HELD)
+		lock_held_joined(lock, joined, now_us);
+}
+
+void lock_disconnected(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->attempt)
+		attempt_disconnected(lock->attempt, master, now_us);
+	if (lock->state == LOCK_RELEASING)
+		release_progress(lock, now_us);
+}
+
+void lock_tick(struct lock *lock, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_HELD) {
+		lock_held_tick(lock, now_us);
+		return;
+	}
+	if (lock->state == LOCK_RELEASING) {
+		release_progress(lock, now_us);
+		return;
+	}
+	if (lock->call != CALL_LOCK)
+		return;
+	if (now_us >= lock->give_up_us) {
+		end_call(lock, lock->contended ? ETIMEDOUT : ENOLCK, now_us);
+	} else if (now_us >= gather_until_us(lock)) {
+		end_call(lock, ENOLCK, now_us);
+	} else if (lock->state == LOCK_TRY || lock->state == LOCK_POLL) {
+		lock_try_expire(lock, now_us);
+	} else if (lock->state == LOCK_GATHER || (lock->state == LOCK_WAIT && now_us >= lock->wake_us)) {
+		lock_start(lock, now_us);
+	}
+}
+
+int64_t lock_next_us(const struct lock *lock, int64_t now_us)
+{
+	int64_t next_us, gather_us;
+
+	if (lock->state == LOCK_HELD)
+		return lock_held_next_us(lock);
+	if (lock->state == LOCK_RELEASING)
+		return lock->round_us + lock->settings.node_timeout_us;
+	if (lock->call != CALL_LOCK)
+		return NEVER_US;
+	next_us = lock->give_up_us;
+	gather_us = gather_until_us(lock);
+	next_us = gather_us < next_us ? gather_us : next_us;
+	if (lock->state == LOCK_WAIT)
+		return lock->wake_us < next_us ? lock->wake_us : next_us;
+	if (lock->state == LOCK_TRY || lock->state == LOCK_POLL) {
+		int64_t round_us = lock_try_next_us(lock, now_us);
+
+		return round_us < next_us ? round_us : next_us;
+	}
+	return next_us;
+}
+
+uint64_t lock_token(const struct lock *lock)
+{
+	if (lock->state != LOCK_HELD)
+		return 0;
+	return 2 * lock->fence + (lock->held == MODE_SHARED);
+}
+
+unsigned lock_live_votes(const struct lock *lock, int64_t now_us)
+{
+	unsigned live = 0;
+
+	if (lock->state != LOCK_HELD)
+		return 0;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		live += lock->attempt->votes[i].until_us > now_us;
+	return live;
+}

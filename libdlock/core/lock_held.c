@@ -1,0 +1,235 @@
+/*
+ * lock_held.c - keeping a lock: claim, renewal, proof and loss.
+ *
+ * Validity is counted from before each request was sent. Renewal sends E to all
+ * masters at a third of the lease. A reply 1 says that the key was there all
+ * the time; 3 that it was gone and is set again. Both count only while the
+ * deadline has not passed (a lock that was lost is never revived, since LOST is
+ * entered first), so that repair neither revives a lost lock nor lets the
+ * quorum erode.
+ *
+ * Proof (dlock_verify): a majority of masters answers 1, each of which has had
+ * the key without a gap since the grant. A master that was repaired is such a
+ * one again only after a round in which a majority of unbroken ones has
+ * vouched: else two repairs after a real gap would look like a proof later.
+ */
+#include <errno.h>
+
+#include "core/lease.h"
+#include "core/lock_internal.h"
+
+#define UNANSWERED_MAX 4 /* renewals on their way to one master that is silent */
+
+void lock_reckon(struct lock *lock, int64_t now_us)
+{
+	int64_t untils[SERVERS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if (lock->attempt->votes[i].until_us > 0)
+			untils[count++] = lock->attempt->votes[i].until_us;
+	lock->deadline_us = lease_quorum_us(untils, count, lock->quorum->majority);
+	if (now_us >= lock->deadline_us)
+		lock_lose(lock, now_us);
+}
+
+/* Rule 1 of lock.h. The clock was read after the answer had come. */
+void lock_claim(struct lock *lock, uint64_t fence, int64_t now_us)
+{
+	struct attempt *attempt = lock->attempt;
+	int64_t untils[SERVERS_MAX], deadline_us;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
+		struct vote *vote = &attempt->votes[i];
+
+		if (vote->ballot == BALLOT_YES && vote->fence == fence)
+			untils[count++] = vote->until_us;
+		else
+			vote->until_us = 0;
+	}
+	deadline_us = lease_quorum_us(untils, count, lock->quorum->majority);
+	if (now_us >= deadline_us) {
+		/* Too slow: the votes ended before they were a majority. */
+		lock_close_attempt(lock, now_us);
+		lock->wake_us = now_us;
+		lock->state = LOCK_WAIT;
+		lock->no_quorum_us = lock->no_quorum_us == NEVER_US ? lock->round_us : lock->no_quorum_us;
+		return;
+	}
+	lock->state = LOCK_HELD;
+	lock->held = lock->wanted;
+	lock->fence = fence;
+	lock->deadline_us = deadline_us;
+	lock->round_serial = attempt->serial;
+	lock->round_done = true;
+	lock_done(lock, 0);
+}
+
+void lock_extend_one(struct lock *lock, unsigned master, int64_t now_us)
+{
+	const struct master *m = &lock->quorum->masters[master];
+	struct request request = {.op = OP_EXTEND, .mode = lock->held, .fence = lock->fence};
+
+	if (!m->connected || !m->viewed || lock->attempt->votes[master].unanswered >= UNANSWERED_MAX)
+		return;
+	/* A master that may not vote may still vouch, but is not repaired. Where the earlier connection could
+	 * not be killed, a late E must not revive what was released. */
+	request.repair = m->standing != STANDING_VOTING      ? REPAIR_NO
+	                 : m->introduction.kill_permitted    ? REPAIR_YES
+	                                                     : REPAIR_GUARDED;
+	attempt_send(lock->attempt, request, master, now_us, lock->effects);
+}
+
+void lock_renew(struct lock *lock, int64_t now_us)
+{
+	lock->round_us = now_us;
+	lock->round_serial = lock->attempt->serial;
+	lock->round_done = false;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		lock_extend_one(lock, i, now_us);
+}
+
+void lock_lose(struct lock *lock, int64_t now_us)
+{
+	struct effects *effects = lock->effects;
+
+	lock_close_attempt(lock, now_us);
+	lock->state = LOCK_LOST;
+	effects->list[effects->count++] = (struct effect){.kind = EFFECT_LOST};
+	if (lock->call != CALL_NONE)
+		lock_done(lock, ESTALE);
+}
+
+/* How the round stands: a majority has answered; a majority has vouched. */
+static void judge_round(struct lock *lock)
+{
+	struct attempt *attempt = lock->attempt;
+	unsigned extended = 0, vouched = 0;
+
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
+		const struct vote *vote = &attempt->votes[i];
+
+		if (vote->yes_serial <= lock->round_serial)
+			continue;
+		extended++;
+		vouched += vote->proven;
+	}
+	if (extended >= lock->quorum->majority)
+		lock->round_done = true;
+	if (vouched >= lock->quorum->majority) {
+		for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+			if (attempt->votes[i].yes_serial > lock->round_serial)
+				attempt->votes[i].proven = true;
+		if (lock->call == CALL_VERIFY)
+			lock_done(lock, 0);
+	}
+	if (lock->round_done && lock->call == CALL_CONVERT_DOWN)
+		lock_done(lock, 0);
+}
+
+static void extended(struct lock *lock, struct vote *vote, const struct request *request, bool repaired)
+{
+	int64_t until_us = lease_vote_until_us(request->sent_us, lock->settings.ttl_us);
+
+	if (repaired || vote->doubtful)
+		vote->proven = false;
+	vote->doubtful = false;
+	vote->resent = 0;
+	vote->yes_serial = request->serial;
+	/* A clock that moved may end the key early: such a master vouches, but its expiry is not believed. */
+	if (lock->quorum->masters[request->master].standing == STANDING_VOTING && until_us > vote->until_us)
+		vote->until_us = until_us;
+}
+
+/* A vote that came when the claim had been made. */
+static void late_vote(struct lock *lock, struct vote *vote, const struct request *request,
+                      const struct answer *answer, int64_t now_us)
+{
+	lock_record(lock, request, answer, now_us);
+	vote->proven = false;
+}
+
+void lock_held_answered(struct lock *lock, const struct request *request, const struct answer *answer,
+                        int64_t now_us)
+{
+	struct vote *vote = &lock->attempt->votes[request->master];
+
+	if (lock->call == CALL_CONVERT_UP && request->op == OP_ACQUIRE) {
+		lock_upgrade_answered(lock, request, answer, now_us);
+		return;
+	}
+	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
+		vote->unanswered--;
+	if (answer->code == CODE_NOT_CARRIED_OUT && request->serial == vote->last_serial && vote->resent < 3) {
+		vote->resent++;
+		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+	} else if (answer->code == CODE_BROKEN || answer->code == CODE_ERROR) {
+		vote->doubtful = true; /* nobody knows whether it was carried out */
+	} else if (request->op == OP_ACQUIRE) {
+		if (request->serial == vote->last_serial)
+			late_vote(lock, vote, request, answer, now_us);
+	} else if (answer->code == CODE_YES || answer->code == CODE_REPAIRED) {
+		extended(lock, vote, request, answer->code == CODE_REPAIRED);
+	} else if (answer->code == CODE_BUSY) {
+		vote->until_us = 0; /* not mine */
+		vote->proven = false;
+		vote->touched = vote->unanswered > 0;
+	} else if (answer->code == CODE_EPOCH) {
+		/* It has forgotten, and waits out every lease: what it voted stays good until its end. */
+		vote->proven = false;
+	}
+	lock_reckon(lock, now_us);
+	if (lock->state == LOCK_HELD)
+		judge_round(lock);
+}
+
+void lock_held_joined(struct lock *lock, uint32_t joined, int64_t now_us)
+{
+	if (lock->call == CALL_CONVERT_UP)
+		return;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if (joined >> i & 1)
+			lock_extend_one(lock, i, now_us);
+}
+
+static int64_t renew_at_us(const struct lock *lock)
+{
+	int64_t next_us = lease_renew_us(lock->round_us, lock->settings.ttl_us);
+
+	/* A round that found no majority is tried again soon. */
+	if (!lock->round_done && lock->round_us + lock->settings.node_timeout_us < next_us)
+		next_us = lock->round_us + lock->settings.node_timeout_us;
+	return next_us;
+}
+
+void lock_held_tick(struct lock *lock, int64_t now_us)
+{
+	int64_t round_end_us = lock->round_us + lock->settings.node_timeout_us;
+
+	if (now_us >= lock->deadline_us) {
+		lock_lose(lock, now_us);
+		return;
+	}
+	if (lock->call == CALL_CONVERT_UP) {
+		lock_upgrade_tick(lock, now_us);
+		return;
+	}
+	if (lock->call == CALL_VERIFY && now_us >= round_end_us)
+		lock_done(lock, lock->round_done ? ESTALE : ENOLCK);
+	if (lock->call == CALL_CONVERT_DOWN && now_us >= round_end_us)
+		lock_done(lock, 0);
+	if (now_us >= renew_at_us(lock))
+		lock_renew(lock, now_us);
+}
+
+int64_t lock_held_next_us(const struct lock *lock)
+{
+	int64_t next_us = lock->deadline_us, round_end_us = lock->round_us + lock->settings.node_timeout_us;
+
+	if (lock->call != CALL_NONE && round_end_us < next_us)
+		next_us = round_end_us;
+	if (lock->call != CALL_CONVERT_UP && renew_at_us(lock) < next_us)
+		next_us = renew_at_us(lock);
+	return next_us;
+}

@@ -1,0 +1,362 @@
+/*
+ * lock_try.c - taking a lock: rounds of requests, and what follows from them.
+ *
+ * A round asks every master that may be asked (or, after contenders have split
+ * the masters among them, one master first, the same for all contenders). It
+ * ends when its outcome is certain, or after node_timeout: a master that is
+ * stopped is never waited for when the others suffice.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/lease.h"
+#include "core/lock_internal.h"
+
+#define PROPOSALS_MAX 8
+#define SPLITS_MAX 7      /* of a LOCK_NB call, before it says EWOULDBLOCK */
+#define RESENT_MAX 3
+#define POLL_US 50000     /* between two polls of a waiter, +-50 % */
+#define SPLIT_US 2000     /* back-off after a split, doubling */
+
+static uint64_t hash_text(const char *text, size_t length)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (uint8_t)text[i]) * 1099511628211u;
+	return hash;
+}
+
+static bool begin_attempt(struct lock *lock, int64_t now_us)
+{
+	char token[TOKEN_MAX];
+
+	if (token_format(token, quorum_ticket(lock->quorum, now_us), lock->settings.random, lock->identity) == 0)
+		lock->attempt = attempt_new(lock->quorum, lock->key, lock->key_length, token,
+		                            lock->settings.ttl_us + lock->settings.lock_delay_us);
+	if (!lock->attempt) {
+		lock->state = LOCK_IDLE;
+		lock_done(lock, ENOMEM);
+		return false;
+	}
+	lock->attempt->lock = lock;
+	lock->attempt->mode = lock->wanted;
+	lock->attempt->bid = lock->wanted == MODE_EXCLUSIVE;
+	lock->proposals = 0;
+	return true;
+}
+
+static void acquire_from(struct lock *lock, unsigned master, int64_t now_us)
+{
+	struct request request = {
+	    .op = OP_ACQUIRE, .mode = lock->wanted, .fence = lock->attempt->highest, .floor = lock->attempt->floor};
+
+	lock->attempt->votes[master].ballot = BALLOT_ASKED;
+	lock->attempt->votes[master].until_us = 0;
+	attempt_send(lock->attempt, request, master, now_us, lock->effects);
+}
+
+/* The master that every contender asks first after a split. */
+static int first_master(const struct lock *lock, int64_t now_us)
+{
+	unsigned count = lock->quorum->settings.count;
+	unsigned start = (unsigned)(hash_text(lock->key, lock->key_length) % count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (quorum_askable(lock->quorum, (start + i) % count, now_us) &&
+		    lock->attempt->votes[(start + i) % count].ballot != BALLOT_FAILED)
+			return (int)((start + i) % count);
+	return -1;
+}
+
+/* p = max(median of the masters' clocks, largest fence seen + 1). */
+void lock_propose(struct lock *lock, int64_t now_us)
+{
+	struct attempt *attempt = lock->attempt;
+	uint64_t clock = (uint64_t)quorum_clock_us(lock->quorum, now_us);
+	int first = lock->serial ? first_master(lock, now_us) : -1;
+
+	attempt->highest = clock > lock->seen_fence ? clock : lock->seen_fence + 1;
+	attempt->floor = lock->proposals ? lock->seen_fence : 0;
+	lock->proposals++;
+	lock->round_us = now_us;
+	lock->serial = first >= 0;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
+		attempt->votes[i].ballot = BALLOT_NONE;
+		if (quorum_askable(lock->quorum, i, now_us) && (first < 0 || (unsigned)first == i))
+			acquire_from(lock, i, now_us);
+	}
+}
+
+void lock_try(struct lock *lock, int64_t now_us)
+{
+	if (!lock->attempt && !begin_attempt(lock, now_us))
+		return;
+	lock->state = LOCK_TRY;
+	lock_propose(lock, now_us);
+}
+
+void lock_poll(struct lock *lock, int64_t now_us)
+{
+	struct request request = {.op = OP_POLL, .mode = lock->wanted};
+
+	if (!begin_attempt(lock, now_us))
+		return;
+	lock->state = LOCK_POLL;
+	lock->round_us = now_us;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if (quorum_askable(lock->quorum, i, now_us)) {
+			lock->attempt->votes[i].ballot = BALLOT_ASKED;
+			attempt_send(lock->attempt, request, i, now_us, lock->effects);
+		}
+}
+
+/* ---- counting ---- */
+
+void lock_count(const struct lock *lock, struct tally *ret)
+{
+	const struct attempt *attempt = lock->attempt;
+	unsigned count = lock->quorum->settings.count;
+
+	memset(ret, 0, sizeof(*ret));
+	for (unsigned i = 0; i < count; i++) {
+		const struct vote *vote = &attempt->votes[i];
+		unsigned same = 0, rival = 0;
+
+		ret->yes += vote->ballot == BALLOT_YES;
+		ret->busy += vote->ballot == BALLOT_BUSY;
+		ret->outbid += vote->ballot == BALLOT_OUTBID;
+		ret->failed += vote->ballot == BALLOT_FAILED;
+		ret->pending += vote->ballot == BALLOT_ASKED;
+		for (unsigned j = 0; j < count; j++) {
+			const struct vote *other = &attempt->votes[j];
+
+			same += vote->ballot == BALLOT_YES && other->ballot == BALLOT_YES && other->fence == vote->fence;
+			rival += vote->ballot == BALLOT_BUSY && other->ballot == BALLOT_BUSY &&
+			         other->holder_hash == vote->holder_hash;
+		}
+		if (same > ret->same) {
+			ret->same = same;
+			ret->fence = vote->fence;
+		}
+		ret->rival = rival > ret->rival ? rival : ret->rival;
+	}
+}
+
+/* The earliest moment at which keys that end by themselves free a majority. */
+static int64_t majority_free_at_us(const struct lock *lock)
+{
+	int64_t ends[SERVERS_MAX];
+	unsigned count = 0, needed = lock_blocking(lock);
+
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if (lock->attempt->votes[i].ballot == BALLOT_BUSY)
+			ends[count++] = lock->attempt->votes[i].free_at_us;
+	if (count < needed)
+		return NEVER_US;
+	/* Once all but N-q of the busy ones have ended: the (N-q+1)-th largest. */
+	return lease_quorum_us(ends, count, needed);
+}
+
+static void wait_until(struct lock *lock, int64_t wake_us, int64_t now_us)
+{
+	lock_close_attempt(lock, now_us);
+	lock->wake_us = wake_us;
+	lock->state = LOCK_WAIT;
+}
+
+/* Another holds it, or contenders have split the masters among them. */
+static void back_off_contended(struct lock *lock, const struct tally *tally, int64_t now_us)
+{
+	bool held = tally->rival >= lock_blocking(lock);
+	int64_t free_us = majority_free_at_us(lock);
+	int64_t wait_us = POLL_US / 2 + (int64_t)lock_draw(lock, POLL_US);
+
+	lock->contended = true;
+	lock->no_quorum_us = NEVER_US;
+	if (lock->try_only && (held || lock->splits >= SPLITS_MAX)) {
+		lock_close_attempt(lock, now_us);
+		lock->state = LOCK_IDLE;
+		lock_done(lock, EWOULDBLOCK);
+		return;
+	}
+	lock->serial = true;
+	if (held) {
+		lock->splits = 0;
+	} else {
+		unsigned shift = lock->splits < 4 ? lock->splits : 4;
+
+		lock->splits++;
+		wait_us = (int64_t)lock_draw(lock, (uint64_t)SPLIT_US << shift);
+	}
+	wait_until(lock, free_us > now_us && free_us < now_us + wait_us ? free_us + 1000 : now_us + wait_us, now_us);
+}
+
+/* Too few masters gave an answer that counts. */
+static void back_off_no_quorum(struct lock *lock, int64_t now_us)
+{
+	lock->contended = false;
+	if (lock->no_quorum_us == NEVER_US)
+		lock->no_quorum_us = lock->round_us;
+	if (lock->try_only) {
+		lock_close_attempt(lock, now_us);
+		lock->state = LOCK_IDLE;
+		lock_done(lock, ENOLCK);
+		return;
+	}
+	wait_until(lock, now_us + POLL_US / 2 + (int64_t)lock_draw(lock, POLL_US), now_us);
+}
+
+static void judge_poll(struct lock *lock, const struct tally *tally, int64_t now_us)
+{
+	unsigned q = lock->quorum->majority;
+
+	if (tally->yes >= q) {
+		lock->no_quorum_us = NEVER_US;
+		lock->serial = true;
+		lock_try(lock, now_us);
+	} else if (tally->yes + tally->pending < q || tally->busy >= lock_blocking(lock)) {
+		if (tally->yes + tally->busy >= q)
+			back_off_contended(lock, tally, now_us);
+		else if (tally->pending == 0 || now_us >= lock->round_us + lock->settings.node_timeout_us)
+			back_off_no_quorum(lock, now_us);
+	}
+}
+
+/* One master first: its yes opens the round to all. */
+static void judge_first(struct lock *lock, const struct tally *tally, int64_t now_us)
+{
+	if (tally->yes) {
+		lock->serial = false;
+		for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+			if (lock->attempt->votes[i].ballot == BALLOT_NONE && quorum_askable(lock->quorum, i, now_us))
+				acquire_from(lock, i, now_us);
+	} else if (tally->outbid && lock->proposals < PROPOSALS_MAX) {
+		lock_propose(lock, now_us);
+	} else if (tally->busy || tally->outbid) {
+		back_off_contended(lock, tally, now_us);
+	} else if (tally->failed) {
+		lock->serial = false;
+		lock_propose(lock, now_us);
+	}
+}
+
+static void judge_try(struct lock *lock, int64_t now_us)
+{
+	unsigned q = lock->quorum->majority;
+	struct tally t;
+
+	lock_count(lock, &t);
+	/* A master that is stopped is not waited for once the others have decided. */
+	if (now_us >= lock->round_us + LOCK_HURRY_US && t.yes + t.outbid + t.busy >= q)
+		t.pending = 0;
+	if (lock->state == LOCK_POLL) {
+		judge_poll(lock, &t, now_us);
+	} else if (lock->serial) {
+		judge_first(lock, &t, now_us);
+	} else if (t.same >= q) {
+		lock_claim(lock, t.fence, now_us);
+	} else if (t.same + t.pending >= q) {
+		return; /* it may still succeed */
+	} else if (t.yes + t.outbid >= q && lock->proposals < PROPOSALS_MAX) {
+		lock_propose(lock, now_us);
+	} else if (t.yes + t.outbid + t.pending >= q && t.pending > 0) {
+		return; /* whether to propose again is not known yet */
+	} else if (t.yes + t.outbid + t.busy >= q || t.rival >= lock_blocking(lock)) {
+		back_off_contended(lock, &t, now_us);
+	} else if (t.pending == 0) {
+		back_off_no_quorum(lock, now_us);
+	}
+}
+
+/* ---- events ---- */
+
+static void record_busy(struct vote *vote, const struct answer *answer, int64_t now_us)
+{
+	vote->ballot = BALLOT_BUSY;
+	vote->holder_hash = hash_text(answer->holder, strlen(answer->holder));
+	vote->free_at_us = answer->pttl_ms >= 0 ? now_us + answer->pttl_ms * 1000 : NEVER_US;
+}
+
+void lock_record(struct lock *lock, const struct request *request, const struct answer *answer, int64_t now_us)
+{
+	struct vote *vote = &lock->attempt->votes[request->master];
+	bool votes = lock->quorum->masters[request->master].standing == STANDING_VOTING;
+
+	switch (answer->code) {
+	case CODE_YES:
+		vote->ballot = votes ? BALLOT_YES : BALLOT_FAILED;
+		vote->fence = answer->fence;
+		vote->until_us = votes ? lease_vote_until_us(request->sent_us, lock->settings.ttl_us) : 0;
+		vote->proven = true;
+		vote->doubtful = false;
+		break;
+	case CODE_FREE:
+		vote->ballot = BALLOT_YES;
+		break;
+	case CODE_BUSY:
+		record_busy(vote, answer, now_us);
+		/* Rule 2 of attempt.h: it has said that the token is not there. */
+		vote->touched = vote->unanswered > 0;
+		break;
+	case CODE_REJECTED:
+		vote->ballot = BALLOT_OUTBID;
+		vote->touched = vote->unanswered > 0;
+		break;
+	case CODE_OUTBID:
+		vote->ballot = BALLOT_OUTBID;
+		break;
+	default:
+		vote->ballot = BALLOT_FAILED;
+		break;
+	}
+}
+
+void lock_try_answered(struct lock *lock, const struct request *request, const struct answer *answer, int64_t now_us)
+{
+	struct vote *vote = &lock->attempt->votes[request->master];
+
+	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
+		vote->unanswered--;
+	/* The answer to a proposal that was raised meanwhile decides nothing. */
+	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
+		return;
+	if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
+		vote->resent++;
+		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+		return;
+	}
+	vote->resent = 0;
+	lock_record(lock, request, answer, now_us);
+	judge_try(lock, now_us);
+}
+
+void lock_try_joined(struct lock *lock, uint32_t joined, int64_t now_us)
+{
+	if (lock->serial)
+		return;
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if ((joined >> i & 1) && lock->attempt->votes[i].ballot != BALLOT_ASKED &&
+		    lock->attempt->votes[i].ballot != BALLOT_YES && quorum_askable(lock->quorum, i, now_us))
+			acquire_from(lock, i, now_us);
+}
+
+/* After LOCK_HURRY_US, and for good after node_timeout, the round goes on without
+ * those that are silent. */
+void lock_try_expire(struct lock *lock, int64_t now_us)
+{
+	bool over = now_us >= lock->round_us + lock->settings.node_timeout_us;
+
+	for (unsigned i = 0; over && i < lock->quorum->settings.count; i++)
+		if (lock->attempt->votes[i].ballot == BALLOT_ASKED)
+			lock->attempt->votes[i].ballot = BALLOT_FAILED;
+	if (now_us >= lock->round_us + LOCK_HURRY_US)
+		judge_try(lock, now_us);
+}
+
+int64_t lock_try_next_us(const struct lock *lock, int64_t now_us)
+{
+	int64_t hurry_us = lock->round_us + LOCK_HURRY_US, end_us = lock->round_us + lock->settings.node_timeout_us;
+
+	return now_us < hurry_us && hurry_us < end_us ? hurry_us : end_us;
+}

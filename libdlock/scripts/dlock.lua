@@ -1,0 +1,222 @@
+-- dlock.lua: everything that libdlock does on a master, one operation a call.
+--
+-- KEYS[1] is the lock's key K (operations on a lock); ARGV[1] is the operation.
+-- Every reply is an array that begins with a code and the master's clock in
+-- microseconds. TIME is read once; expiries are absolute, computed from it.
+--
+--   K                string: exclusive, the holder's token
+--                    sorted set: shared, token -> expiry (ms, this clock)
+--   dlock!fence      sorted set: K -> highest fence accepted
+--   dlock!epoch      which incarnation of this server the clients know
+--   dlock!quarantine present while this server must not vote
+--   dlock!cluster    version, cluster id, number of masters, max_ttl
+--   dlock!broken:T   token T was removed by an operator: never repaired
+--
+-- Numbers of 16 digits are never passed through tostring(), which corrupts
+-- them: they travel as they came, or through whole().
+local operation, epoch, token = ARGV[1], ARGV[2], ARGV[3]
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local ms = (us - us % 1000) / 1000
+local K = KEYS[1]
+local FENCE, EPOCH, QUARANTINE, CLUSTER = 'dlock!fence', 'dlock!epoch', 'dlock!quarantine', 'dlock!cluster'
+local DAY_US = 86400000000
+
+local function whole(x) return string.format('%.0f', x) end
+
+-- What this server knows of itself and of its cluster.
+local function view()
+  return {1, us, redis.call('GET', EPOCH) or '', redis.call('PTTL', QUARANTINE),
+          redis.call('GET', CLUSTER) or '', redis.call('ZCARD', FENCE)}
+end
+
+-- V: look, change nothing.
+if operation == 'V' then return view() end
+
+-- I: introduce. ARGV: 2 incarnation, 3 durable now ('1', '0', '?'), 4 '1' when
+-- a stored mark of durability may be believed, 5 cluster text, 6 quarantine ms.
+-- N: an operator's word that this server is new; the same arguments.
+if operation == 'I' or operation == 'N' then
+  local incarnation, durable, believe = ARGV[2], ARGV[3], ARGV[4]
+  local stored = redis.call('GET', EPOCH)
+  local same = stored and string.sub(stored, 1, #incarnation) == incarnation
+  local marked = stored and string.sub(stored, -7) == ':always'
+  local mark = (durable == '1' or (durable == '?' and same and marked)) and ':always' or ''
+  if operation == 'N' then
+    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+    redis.call('DEL', QUARANTINE)
+    redis.call('SET', CLUSTER, ARGV[5])
+    return view()
+  end
+  if not same then
+    -- The quarantine first: a crash between the two must not skip it.
+    if not (marked and believe == '1') then redis.call('SET', QUARANTINE, '1', 'PX', ARGV[6]) end
+    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+  elseif (marked and ':always' or '') ~= mark then
+    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+  end
+  redis.call('SET', CLUSTER, ARGV[5], 'NX')
+  return view()
+end
+
+-- The type of the value at a key: none, string, zset (ours), other. Readers
+-- past their expiry are dropped, and the key lives as long as its last reader.
+local function settle(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'zset' then
+    return (kind == 'none' or kind == 'string') and kind or 'other'
+  end
+  local first = redis.call('ZRANGE', key, 0, 0)[1]
+  if not string.match(first, '^%x+%-%x+%-') then return 'other' end
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', ms)
+  local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+  if not last[2] then return 'none' end
+  redis.call('PEXPIREAT', key, last[2])
+  return 'zset'
+end
+
+-- Who is at a key: fence, type, then token and milliseconds left of each.
+local function holders(key)
+  local kind = settle(key)
+  local found = {key, redis.call('ZSCORE', FENCE, key) or '', kind}
+  if kind == 'string' then
+    found[4], found[5] = redis.call('GET', key), redis.call('PTTL', key)
+  elseif kind == 'zset' then
+    local readers = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for i = 1, #readers, 2 do
+      found[#found + 1] = readers[i]
+      found[#found + 1] = readers[i + 1] - ms
+    end
+  end
+  return found
+end
+
+-- Q: who holds K. L: one step of the list of all, ARGV: 2 cursor, 3 pattern.
+if operation == 'Q' then return {1, us, holders(K)} end
+if operation == 'L' then
+  local step = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[3], 'COUNT', 500)
+  local reply = {1, us, step[1]}
+  for _, key in ipairs(step[2]) do
+    if string.sub(key, 1, 6) ~= 'dlock!' then
+      local found = holders(key)
+      if found[4] and found[5] > 0 then reply[#reply + 1] = found end
+    end
+  end
+  return reply
+end
+
+local kind = settle(K)
+local stored = redis.call('ZSCORE', FENCE, K)
+local fence = stored and tonumber(stored) or nil
+local mine = (kind == 'string' and redis.call('GET', K) == token)
+  or (kind == 'zset' and redis.call('ZSCORE', K, token) ~= false)
+
+local function raise(to, text)
+  if not fence or to > fence then
+    redis.call('ZADD', FENCE, text, K)
+    fence = to
+  end
+end
+
+-- R: release. ARGV: 4 tombstone. Deleting comes first: it must work when memory
+-- is full. The tombstone refuses a late acquire of this attempt. Not bound to
+-- an epoch: whatever became of this server, this token must go.
+if operation == 'R' then
+  local had = 0
+  if mine then
+    if kind == 'string' then redis.call('DEL', K) else redis.call('ZREM', K, token) settle(K) end
+    had = 1
+  end
+  local tomb = tonumber(ARGV[4])
+  if tomb > 0 and (not fence or tomb > fence) then redis.pcall('ZADD', FENCE, ARGV[4], K) end
+  if us % 64 == 0 then -- fences older than a day are collected a few at a time
+    local old = redis.call('ZRANGEBYSCORE', FENCE, '-inf', whole(us - DAY_US), 'LIMIT', 0, 128)
+    if #old > 0 then redis.call('ZREM', FENCE, unpack(old)) end
+  end
+  return {1, us, had}
+end
+
+-- B: an operator removes whoever is there. ARGV: 4 ms that the mark must live.
+if operation == 'B' then
+  if kind == 'other' then return {-5, us} end
+  local found = holders(K)
+  for i = 4, #found, 2 do
+    redis.call('SET', 'dlock!broken:' .. found[i], '1', 'PX', ARGV[4])
+  end
+  if kind ~= 'none' then
+    local above = math.max(fence or 0, us) + 1
+    raise(above, whole(above))
+    redis.call('DEL', K)
+  end
+  return {1, us, (#found - 3) / 2}
+end
+
+-- From here on a vote is given or taken: only for a client that knows this
+-- incarnation. Atomic with the vote, this is what catches a restart, an old
+-- snapshot, a failover behind the address, a role flip and FLUSHALL.
+if redis.call('GET', EPOCH) ~= epoch then return {-1, us} end
+
+local function busy()
+  return {0, us, whole(fence or 0), redis.call('PTTL', K),
+          kind == 'string' and redis.call('GET', K) or kind}
+end
+
+-- P: would A find it free? ARGV: 4 mode. Never takes.
+if operation == 'P' then
+  if kind == 'none' or (ARGV[4] == 'S' and kind == 'zset') then return {5, us, whole(fence or 0)} end
+  return busy()
+end
+
+-- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal, 7 accepted
+-- skew us, 8 floor (shared: raise the fence to at least this).
+if operation == 'A' then
+  local mode, expiry = ARGV[4], whole(ms + ARGV[5])
+  local proposal, skew = tonumber(ARGV[6]), tonumber(ARGV[7])
+  if proposal > us + skew then return {-2, us, whole(fence or 0)} end
+  if mode == 'X' then
+    local alone = kind == 'zset' and mine and redis.call('ZCARD', K) == 1
+    if not (kind == 'none' or alone or (kind == 'string' and mine)) then return busy() end
+    -- An absent fence counts as the oldest that a client may still propose.
+    local floor = fence or us - skew
+    local again = kind == 'string' and mine and proposal == floor
+    if proposal <= floor and not again then
+      return {mine and 2 or -3, us, whole(floor)}
+    end
+    raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
+    redis.call('SET', K, token, 'PXAT', expiry)
+    return {1, us, ARGV[6]}
+  end
+  if not (kind == 'none' or kind == 'zset' or mine) then return busy() end
+  local floor = math.max(tonumber(ARGV[8]), fence or math.max(proposal, us - skew))
+  raise(floor, whole(floor))
+  if kind == 'string' then redis.call('DEL', K) end
+  redis.call('ZADD', K, expiry, token)
+  settle(K)
+  return {1, us, whole(floor)}
+end
+
+-- E: extend. ARGV: 4 mode, 5 ttl ms, 6 repair ('1', '0', or 'g': only where no
+-- later attempt has left its fence), 7 fence of the lock. 1: it was mine all
+-- the time. 3: it was gone (or only shared), and is set again. An exclusive key
+-- that is to be shared is converted.
+if operation == 'E' then
+  local expiry = whole(ms + ARGV[5])
+  local own = tonumber(ARGV[7])
+  local vacant = kind == 'none' or (ARGV[4] == 'S' and kind == 'zset' and not mine)
+  local alone = ARGV[4] == 'X' and kind == 'zset' and mine and redis.call('ZCARD', K) == 1
+  local repair = (vacant or alone)
+    and (ARGV[6] == '1' or (ARGV[6] == 'g' and (not fence or fence <= own)))
+    and redis.call('EXISTS', 'dlock!broken:' .. token) == 0
+  if not repair and (not mine or (ARGV[4] == 'X' and kind ~= 'string')) then return busy() end
+  if repair then raise(own, ARGV[7]) end
+  if ARGV[4] == 'X' then
+    if repair then redis.call('SET', K, token, 'PXAT', expiry) else redis.call('PEXPIREAT', K, expiry) end
+  else
+    if kind == 'string' then redis.call('DEL', K) end
+    redis.call('ZADD', K, expiry, token)
+    settle(K)
+  end
+  return {repair and 3 or 1, us, whole(fence or 0)}
+end
+
+return redis.error_reply('ERR dlock: unknown operation')

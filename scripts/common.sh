@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # for those who source this
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 2)}
 
 say() { printf '\n==> %s\n' "$*"; }

@@ -210,12 +210,28 @@ int64_t node_resolver_next_us(const struct node *node)
 
 #ifdef HAVE_HIREDIS_SSL
 
-static const char *tls_words(void)
+/* The first error is the cause; those after it tell who stumbled over it. */
+static const char *tls_words(char *buffer, size_t size)
 {
-	unsigned long error = ERR_peek_last_error();
+	unsigned long error = ERR_peek_error();
 	const char *words = error != 0 ? ERR_reason_error_string(error) : NULL;
 
+	if (error != 0 && ERR_SYSTEM_ERROR(error))
+		return error_text(ERR_GET_REASON(error), buffer, size);
 	return words != NULL ? words : "unknown error";
+}
+
+/* Why `tls` was not agreed on. */
+static const char *tls_say_problem(struct node *node, const SSL *tls)
+{
+	long result = SSL_get_verify_result(tls);
+	char buffer[128];
+
+	if (result != X509_V_OK)
+		return node_say(node, "TLS: the server's certificate was not accepted: %s",
+		                X509_verify_cert_error_string(result));
+	return node_say(node, "TLS could not be agreed on: %.120s",
+	                ERR_peek_error() != 0 ? tls_words(buffer, sizeof(buffer)) : node->context->errstr);
 }
 
 static bool tls_load(const struct node *node, SSL_CTX *context, const char **ret_file)
@@ -237,19 +253,20 @@ static bool tls_load(const struct node *node, SSL_CTX *context, const char **ret
 static SSL_CTX *tls_context(struct node *node)
 {
 	SSL_CTX *context = node->tls_context;
+	char buffer[128];
 	const char *file;
 
 	if (context != NULL)
 		return context;
 	context = SSL_CTX_new(TLS_client_method());
 	if (context == NULL) {
-		node_say(node, "TLS cannot be used: %s", tls_words());
+		node_say(node, "TLS cannot be used: %s", tls_words(buffer, sizeof(buffer)));
 		return NULL;
 	}
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	if (!tls_load(node, context, &file)) {
-		node_say(node, "TLS: %.120s cannot be used: %s", file, tls_words());
+		node_say(node, "TLS: %.120s cannot be used: %s", file, tls_words(buffer, sizeof(buffer)));
 		SSL_CTX_free(context);
 		return NULL;
 	}
@@ -277,14 +294,19 @@ static bool tls_start(struct node *node)
 	if (context == NULL)
 		return false;
 	tls = SSL_new(context);
-	if (tls != NULL && (node->server->kind == SERVER_UNIX || tls_expect_host(tls, node->server->host)) &&
-	    redisInitiateSSL(node->context, tls) == REDIS_OK) {
-		node->tls = tls;
-		return true;
+	if (tls == NULL || (node->server->kind == SERVER_TCP && !tls_expect_host(tls, node->server->host))) {
+		node_say(node, "TLS cannot be used: out of memory");
+		SSL_free(tls);
+		return false;
 	}
-	node_say(node, "TLS cannot be used: %s", tls_words());
-	SSL_free(tls);
-	return false;
+	if (redisInitiateSSL(node->context, tls) != REDIS_OK) {
+		tls_say_problem(node, tls);
+		SSL_free(tls);
+		node_tls_free(node);
+		return false;
+	}
+	node->tls = tls;
+	return true;
 }
 
 bool node_tls_wants_read(const struct node *node)
@@ -294,18 +316,10 @@ bool node_tls_wants_read(const struct node *node)
 
 const char *node_tls_problem(struct node *node)
 {
-	long result;
-
 	if (node->tls == NULL || SSL_is_init_finished(node->tls))
 		return NULL;
-	result = SSL_get_verify_result(node->tls);
-	SSL_CTX_free(node->tls_context); /* the files may be put right before the next attempt */
-	node->tls_context = NULL;
-	if (result != X509_V_OK)
-		return node_say(node, "TLS: the server's certificate was not accepted: %s",
-		                X509_verify_cert_error_string(result));
-	return node_say(node, "TLS could not be agreed on: %.120s",
-	                ERR_peek_last_error() != 0 ? tls_words() : node->context->errstr);
+	node_tls_free(node); /* the files may be put right before the next attempt */
+	return tls_say_problem(node, node->tls);
 }
 
 void node_tls_clear_errors(const struct node *node)

@@ -334,21 +334,21 @@ static int open_quorum(const struct config_places *places, const char *path)
 	return -ENOENT;
 }
 
-/* Whether any of its sockets is there; they outlive no orderly end. */
-static bool quorum_is_running(const char *value)
+/* 1 if any of its sockets is there (they do not outlive an orderly end), else 0;
+ * or a negative errno, with the sentence in `problem`. */
+static int quorum_is_running(const char *value, char *problem, size_t problem_size)
 {
 	struct server *servers;
-	bool running = false;
-	char ignored[SETTINGS_WHY_MAX];
 	unsigned count;
 	struct stat st;
+	int r = servers_parse(value, &servers, &count, problem, problem_size);
 
-	if (servers_parse(value, &servers, &count, ignored, sizeof(ignored)) < 0)
-		return false;
-	for (unsigned i = 0; i < count && !running; i++)
-		running = servers[i].kind == SERVER_UNIX && stat(servers[i].path, &st) == 0 && S_ISSOCK(st.st_mode);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < count && r == 0; i++)
+		r = servers[i].kind == SERVER_UNIX && stat(servers[i].path, &st) == 0 && S_ISSOCK(st.st_mode);
 	servers_free(servers, count);
-	return running;
+	return r;
 }
 
 static int read_quorum(struct lookup *lookup, int fd, const char *path, const char *directory)
@@ -364,10 +364,10 @@ static int read_quorum(struct lookup *lookup, int fd, const char *path, const ch
 	value = r > 0 ? strip(reader->line) : NULL;
 	if (value && *value) { /* an empty file: one that is being written */
 		snprintf(reader->where, sizeof(reader->where), "the local quorum in %s", directory);
-		r = settings_check(SETTING_SERVERS, value, problem, sizeof(problem));
+		r = quorum_is_running(value, problem, sizeof(problem));
 		if (r < 0)
-			fail(lookup, r, "%s:1: %s", path, problem);
-		else if (quorum_is_running(value))
+			fail(lookup, r, "%s:1: servers: %s", path, problem);
+		else if (r > 0)
 			r = add(lookup, SETTING_SERVERS, value, reader->where);
 	}
 	reader_free(reader);
@@ -470,6 +470,7 @@ static int check_together(const struct lookup *lookup)
 static const char *read_password(int fd, char password[PASSWORD_LENGTH_MAX + 3])
 {
 	size_t length = 0;
+	const char *end;
 	ssize_t n = 1;
 
 	while (n > 0 && length < PASSWORD_LENGTH_MAX + 2) { /* the two of "\r\n" */
@@ -478,13 +479,14 @@ static const char *read_password(int fd, char password[PASSWORD_LENGTH_MAX + 3])
 			return strerrordesc_np(errno);
 		length += (size_t)n;
 	}
-	password[length] = '\0';
-	if (strcspn(password, "\n") == strlen(password) && strlen(password) < length)
-		return "its first line holds a NUL byte";
-	password[strcspn(password, "\n")] = '\0';
-	length = strlen(password);
+	end = memchr(password, '\n', length);
+	if (end)
+		length = (size_t)(end - password);
 	if (length > 0 && password[length - 1] == '\r')
-		password[--length] = '\0';
+		length--;
+	password[length] = '\0';
+	if (strlen(password) < length)
+		return "its first line holds a NUL byte";
 	if (length == 0)
 		return "its first line, the password, is empty";
 	return length > PASSWORD_LENGTH_MAX ? "its first line, the password, is longer than 512 bytes" : NULL;

@@ -62,8 +62,10 @@ else
 	nm --defined-only $objects | awk 'NF == 3 { print $3 }' | LC_ALL=C sort -u > "$scratch/defined"
 	# shellcheck disable=SC2086
 	nm -u $objects | awk 'NF == 2 { print $2 }' | LC_ALL=C sort -u > "$scratch/wanted"
-	# Memory, pure functions on it, asserts, and what compilers put in by themselves.
-	allowed='(malloc|calloc|realloc|reallocarray|free|mem[a-z]+|str(len|nlen|cmp|ncmp|chr|rchr|spn|cspn)|qsort|bsearch|abort'
+	# Memory, pure functions on it (text is memory too), asserts, and what compilers
+	# put in by themselves.
+	allowed='(malloc|calloc|realloc|reallocarray|free|mem[a-z]+|str(len|nlen|cmp|ncmp|cpy|ncpy|chr|rchr|spn|cspn)|qsort|bsearch|abort'
+	allowed+='|v?snprintf|(__isoc[0-9]+_)?(sscanf|strto[a-z]+)|__v?snprintf_chk'
 	allowed+='|__assert_fail|__errno_location|__mem[a-z]+_chk|__str[a-z]+_chk|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(a|ub|t|l)san_.*|__sanitizer_.*|__tls_get_addr)'
 	empty "the core's objects want memory only" \
 		"$(LC_ALL=C comm -13 "$scratch/defined" "$scratch/wanted" | grep -v -x -E "$allowed")"

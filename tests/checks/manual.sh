@@ -31,11 +31,13 @@ for page in man/dlock_*.3; do
 done
 empty "no alias for a function that is not there" "$unknown"
 
-# Long and short options of a page, and those of --help, as words.
+# The options that a page (mdoc) explains, each in an item of a list; and those of
+# --help, as words.
 options_of_page() {
-	sed -e 's/\\-/-/g' -e 's/\\f.//g' -e '/^\.\\"/d' "$1" |
-		awk '/^\.(TP|IP|It|B|BR|BI|OP|SY)/ || taking { print } { taking = /^\.TP/ }' |
-		grep -o -E '(^|[ ,"|[(])--?[a-zA-Z][a-zA-Z-]*' | tr -d ' ,"|[(' | grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
+	sed 's/\\-/-/g' "$1" | awk '/^\.It .*Fl / {
+		for (i = 2; i < NF; i++)
+			if ($i == "Fl") print "-" $(i + 1)
+	}' | grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
 }
 options_of_help() {
 	"$@" 2>/dev/null | grep -o -E '(^|[ ,|[(])--?[a-zA-Z][a-zA-Z-]*' | tr -d ' ,|[(' |

@@ -38,6 +38,7 @@
 
 #define TELL_MAX_MS 500 /* the watchdog hears of renewals at least this often */
 #define TELL_MIN_MS 5
+#define OWN_VARIABLES 3 /* DLOCK_NAME, DLOCK_TOKEN, DLOCK_PID */
 
 struct run {
 	const struct options *options;
@@ -228,7 +229,7 @@ static char **build_environment(const struct run *run, char **original)
 
 	while (original[count])
 		count++;
-	environment = calloc(count + 4, sizeof(*environment));
+	environment = calloc(count + OWN_VARIABLES + 1, sizeof(*environment));
 	if (!environment)
 		say_no_memory();
 	for (; *original; original++)
@@ -240,6 +241,18 @@ static char **build_environment(const struct run *run, char **original)
 	snprintf(number, sizeof(number), "%d", (int)getpid());
 	environment[used] = variable("DLOCK_PID", number);
 	return environment;
+}
+
+/* Its last variables are its own, the others belong to the caller. */
+static void free_environment(char **environment)
+{
+	size_t count = 0;
+
+	while (environment[count])
+		count++;
+	for (size_t i = count - OWN_VARIABLES; i < count; i++)
+		free(environment[i]);
+	free(environment);
 }
 
 /* In the child; with flock(1)'s exit statuses. */
@@ -460,11 +473,13 @@ static int run_locked(struct run *run, char **environment)
 	}
 	if (status < 0) {
 		supervise(run);
-		return finish(run);
+		status = finish(run);
 	}
 	watchdog_end(&run->watchdog);
 	if (run->lock >= 0)
 		dlock_close(run->lock);
+	if (run->environment)
+		free_environment(run->environment);
 	return status;
 }
 
@@ -480,5 +495,6 @@ int run(const struct options *options, char **environment)
 	run.shown_name = text_shown(options->name);
 	status = options->operation == LOCK_UN ? run_unlocked(&run, environment) : run_locked(&run, environment);
 	free(run.shown_name);
+	close(run.signals);
 	return say_flush(status, EXIT_FAILURE);
 }

@@ -395,16 +395,37 @@ static bool take_reply(struct node *node, const struct value *value)
 	return true;
 }
 
-/* Keeps how the next reply begins: after a protocol error hiredis has thrown it away. */
-static void remember_head(struct node *node)
+/* Keeps how the reply that is read begins: after a protocol error hiredis has thrown
+ * it away. `got` bytes have just come. */
+static void remember_head(struct node *node, size_t got)
 {
 	const redisReader *reader = node->context->reader;
-	size_t length = reader->len - reader->pos;
+	size_t begin = reader->pos, length;
 
-	if (node->phase != NODE_ASKING || reader->ridx != -1 || length == 0)
+	if (node->phase != NODE_ASKING)
 		return;
-	node->head_length = length < sizeof(node->head) ? length : sizeof(node->head);
-	memcpy(node->head, reader->buf + reader->pos, node->head_length);
+	if (reader->ridx == -1)
+		node->head_length = 0;
+	else
+		begin = reader->len - got;
+	length = reader->len - begin;
+	if (length > sizeof(node->head) - node->head_length)
+		length = sizeof(node->head) - node->head_length;
+	if (length > 0)
+		memcpy(node->head + node->head_length, reader->buf + begin, length);
+	node->head_length += length;
+}
+
+/* hiredis' type of the element that is being read. */
+static int current_type(const redisReader *reader)
+{
+	if (reader->ridx < 0)
+		return -1;
+#if HIREDIS_MAJOR >= 1
+	return reader->task[reader->ridx]->type;
+#else
+	return reader->rstack[reader->ridx].type;
+#endif
 }
 
 /* What has come and is no whole reply yet. hiredis itself knows no limits: neither of
@@ -418,16 +439,17 @@ static bool within_limits(const struct node *node)
 		return false;
 	if (length <= NODE_LINE_MAX)
 		return true;
-	return reader->buf[reader->pos] == '$' && memchr(reader->buf + reader->pos, '\n', 32) != NULL;
+	/* A string whose length has come; all else is one line. */
+	return current_type(reader) == REDIS_REPLY_STRING && memchr(reader->buf + reader->pos, '\n', 32) != NULL;
 }
 
 /* All replies that have come. False: the connection has ended. */
-static bool take_replies(struct node *node)
+static bool take_replies(struct node *node, size_t got)
 {
 	for (;;) {
 		void *reply = NULL;
 
-		remember_head(node);
+		remember_head(node, got);
 		if (redisGetReplyFromReader(node->context, &reply) != REDIS_OK) {
 			end_for_protocol(node);
 			return false;
@@ -461,7 +483,7 @@ static bool read_in(struct node *node)
 			return false;
 		}
 		got = node->context->reader->len - before;
-		if (got > 0 && !take_replies(node))
+		if (got > 0 && !take_replies(node, got))
 			return false;
 		/* TLS hands over one record at a time. */
 		if (got == 0 || (got < READ_SIZE && node->tls == NULL))

@@ -57,6 +57,19 @@ void attempt_send(struct attempt *attempt, struct request request, unsigned mast
 	emit(attempt, &request, now_us, effects);
 }
 
+void attempt_not_sent(struct attempt *attempt, const struct request *request)
+{
+	struct vote *vote = &attempt->votes[request->master];
+
+	attempt->in_flight--;
+	if (request->op == OP_RELEASE) {
+		vote->release = RELEASE_OWED;
+		vote->retry_us = request->sent_us + RELEASE_RETRY_US;
+	} else if (request->op != OP_POLL) {
+		vote->unanswered--;
+	}
+}
+
 static void send_release(struct attempt *attempt, unsigned master, int64_t now_us, struct effects *effects)
 {
 	struct request request = {.op = OP_RELEASE, .master = master, .mode = attempt->mode};

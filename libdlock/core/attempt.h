@@ -89,6 +89,9 @@ void attempt_free(struct attempt *attempt);
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
                   struct effects *effects);
 
+/* A request of an effect did not leave, for want of memory: nothing will answer it. */
+void attempt_not_sent(struct attempt *attempt, const struct request *request);
+
 /* Give the token up everywhere. The attempt is its own from here: see
  * attempt_is_finished(). */
 void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effects);

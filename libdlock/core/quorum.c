@@ -142,6 +142,13 @@ void quorum_viewed(struct quorum *quorum, unsigned index, const struct view *vie
 	judge(quorum, now_us, effects);
 }
 
+void quorum_found(struct quorum *quorum)
+{
+	memcpy(quorum->cluster_id, quorum->settings.fingerprint, CLUSTER_ID_SIZE);
+	quorum->lease_limit_us = quorum->quarantine_us = own_max_ttl_us(&quorum->settings);
+	quorum->decided = true;
+}
+
 void quorum_ask_ttl(struct quorum *quorum, int64_t ttl_us, int64_t now_us, struct effects *effects)
 {
 	if (ttl_us <= quorum->settings.ttl_us)

@@ -135,6 +135,9 @@ void quorum_viewed(struct quorum *quorum, unsigned index, const struct view *vie
 void quorum_tick(struct quorum *quorum, int64_t now_us, struct effects *effects);
 int64_t quorum_next_us(const struct quorum *quorum, int64_t now_us);
 
+/* An operator's word: these masters are a new cluster, of this client's list and M. */
+void quorum_found(struct quorum *quorum);
+
 /* A client with this lease uses the masters too. */
 void quorum_ask_ttl(struct quorum *quorum, int64_t ttl_us, int64_t now_us, struct effects *effects);
 

@@ -1,0 +1,522 @@
+/*
+ * cluster.c - the masters of one configuration, and the effects on them.
+ *
+ * Descriptors with the same servers, credentials and max_ttl share one cluster:
+ * one connection a master. Everything here runs under the keeper's mutex.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+#include "debug.h"
+#include "keeper.h"
+#include "wire.h"
+
+#define IDLE_US 30000000 /* connections without a descriptor are kept that long */
+
+/* ---- commands and their answers ---- */
+
+static struct sent *new_sent(struct cluster *cluster)
+{
+	struct sent *sent = cluster->free_sent;
+
+	if (sent)
+		cluster->free_sent = sent->next;
+	else
+		sent = malloc(sizeof(*sent));
+	if (sent)
+		memset(sent, 0, sizeof(*sent));
+	return sent;
+}
+
+static void free_sent(struct cluster *cluster, struct sent *sent)
+{
+	sent->next = cluster->free_sent;
+	cluster->free_sent = sent;
+}
+
+static bool forget_closed(struct cluster *cluster, const struct attempt *attempt)
+{
+	for (struct attempt **link = &cluster->closed; *link; link = &(*link)->next)
+		if (*link == attempt) {
+			*link = attempt->next;
+			return true;
+		}
+	return false;
+}
+
+static void finish_attempt(struct cluster *cluster, struct attempt *attempt, int64_t now_us)
+{
+	if (!attempt_is_finished(attempt, now_us) || attempt->waiter)
+		return;
+	if (forget_closed(cluster, attempt))
+		attempt_free(attempt);
+}
+
+static struct handle *handle_of(const struct attempt *attempt)
+{
+	struct lock *lock = attempt->closed ? attempt->waiter : attempt->lock;
+
+	return lock ? (struct handle *)((char *)lock - offsetof(struct handle, lock)) : NULL;
+}
+
+/* Tell the locks what has changed among the masters since `before`. */
+static void announce(struct cluster *cluster, uint32_t before, int64_t now_us)
+{
+	uint32_t joined = quorum_voters(&cluster->quorum) & ~before;
+	struct effects effects;
+
+	for (struct handle *h = cluster->handles; h; h = h->next) {
+		effects.count = 0;
+		lock_masters_changed(&h->lock, joined, now_us, &effects);
+		cluster_run(cluster, h, &effects);
+		cluster_settle(cluster, h);
+	}
+	pthread_cond_broadcast(&cluster->changed);
+}
+
+void cluster_viewed(struct cluster *cluster, unsigned master, enum node_answer kind, const struct value *value,
+                    int64_t now_us)
+{
+	uint32_t before = quorum_voters(&cluster->quorum);
+	struct effects effects = {0};
+	struct view view;
+
+	if (kind == NODE_REPLY && wire_view(&view, value))
+		quorum_viewed(&cluster->quorum, master, &view, now_us, &effects);
+	else
+		quorum_viewed(&cluster->quorum, master, NULL, now_us, &effects);
+	cluster_run(cluster, NULL, &effects);
+	announce(cluster, before, now_us);
+}
+
+static void core_answer(struct cluster *cluster, const struct request *request, const struct answer *answer,
+                        int64_t now_us)
+{
+	struct attempt *attempt = request->attempt;
+	struct handle *handle = handle_of(attempt);
+	struct effects effects;
+
+	effects.count = 0;
+	lock_answered(request, answer, now_us, &effects);
+	cluster_run(cluster, handle, &effects);
+	if (handle)
+		cluster_settle(cluster, handle);
+	if (attempt->closed)
+		finish_attempt(cluster, attempt, now_us);
+}
+
+static void reconnect(struct cluster *cluster, unsigned master, const char *why)
+{
+	cluster->dirty |= UINT32_C(1) << master; /* its timer changes */
+	node_reconnect(cluster->nodes[master], why, keeper_now_us());
+}
+
+/* A master that has lost the script gets it before whatever is sent again. */
+static void remedy(struct cluster *cluster, unsigned master, const char *text, int64_t now_us)
+{
+	struct wire_command command;
+
+	switch (wire_remedy(text)) {
+	case WIRE_LOAD:
+		wire_format_load(&command);
+		if (node_send(cluster->nodes[master], command.argc, command.argv, command.lengths, NULL, now_us) == 0)
+			cluster->dirty |= UINT32_C(1) << master;
+		break;
+	case WIRE_RECONNECT:
+		reconnect(cluster, master, text);
+		break;
+	case WIRE_NOTHING:
+		break;
+	}
+}
+
+static void on_reply(void *context, struct node *node, void *tag, enum node_answer kind, const struct value *value,
+                     const char *text, int64_t sent_us)
+{
+	struct cluster *cluster = context;
+	unsigned master = node_index(node);
+	int64_t now_us = keeper_now_us();
+	struct sent *sent = tag, copy;
+	struct answer answer;
+
+	if (!sent) /* SCRIPT LOAD */
+		return;
+	copy = *sent;
+	free_sent(cluster, sent);
+	if (kind != NODE_BROKEN)
+		quorum_answered(&cluster->quorum, master, sent_us, kind == NODE_REPLY ? wire_clock_us(value) : 0,
+		                now_us);
+	if (kind == NODE_ERROR) {
+		debug_log(DEBUG_WIRE, "master %u answered with an error: %s", master, text);
+		remedy(cluster, master, text, now_us);
+	}
+	if (copy.survey) {
+		survey_answered(copy.survey, master, kind, value, text);
+	} else if (!copy.request.attempt) {
+		cluster_viewed(cluster, master, kind, value, now_us);
+	} else {
+		wire_answer(&answer, kind, value, text);
+		debug_log(DEBUG_WIRE, "master %u: %c serial %u -> %d", master, (int)copy.request.op,
+		          copy.request.serial, answer.code);
+		core_answer(cluster, &copy.request, &answer, now_us);
+	}
+}
+
+/* ---- effects ---- */
+
+static void send_request(struct cluster *cluster, const struct request *request)
+{
+	struct sent *sent = new_sent(cluster);
+	struct wire_command command;
+
+	if (!sent) {
+		if (request->attempt)
+			attempt_not_sent(request->attempt, request);
+		return;
+	}
+	sent->request = *request;
+	wire_format(&command, request, &cluster->quorum);
+	if (node_send(cluster->nodes[request->master], command.argc, command.argv, command.lengths, sent,
+	              request->sent_us) == 0) {
+		quorum_sent(&cluster->quorum, request->master, request->sent_us);
+		cluster->dirty |= UINT32_C(1) << request->master;
+		return;
+	}
+	/* Delivered by cluster_settle(): the core must not be entered from within its own step. */
+	sent->next = NULL;
+	if (cluster->failed_sent)
+		cluster->failed_last->next = sent;
+	else
+		cluster->failed_sent = sent;
+	cluster->failed_last = sent;
+}
+
+void cluster_run(struct cluster *cluster, struct handle *handle, struct effects *effects)
+{
+	struct attempt *attempt;
+
+	for (size_t i = 0; i < effects->count; i++) {
+		const struct effect *effect = &effects->list[i];
+
+		switch (effect->kind) {
+		case EFFECT_SEND:
+			send_request(cluster, &effect->request);
+			break;
+		case EFFECT_DONE:
+			handle_done(handle, effect->error);
+			break;
+		case EFFECT_LOST:
+			handle_lost(handle);
+			break;
+		case EFFECT_RECONNECT:
+			reconnect(cluster, effect->master, "it is not the server that it was, or does not answer");
+			break;
+		}
+	}
+	while (handle && (attempt = lock_take_closed(&handle->lock))) {
+		attempt->next = cluster->closed;
+		cluster->closed = attempt;
+		finish_attempt(cluster, attempt, keeper_now_us());
+	}
+}
+
+/* Requests that could not even be queued: to the core they are errors. */
+static void deliver_failed(struct cluster *cluster)
+{
+	static const struct answer failed = {.code = CODE_ERROR, .pttl_ms = -1};
+	struct sent *sent;
+
+	while ((sent = cluster->failed_sent)) {
+		struct sent copy = *sent;
+
+		cluster->failed_sent = sent->next;
+		free_sent(cluster, sent);
+		if (copy.request.attempt)
+			core_answer(cluster, &copy.request, &failed, keeper_now_us());
+		else
+			cluster_viewed(cluster, copy.request.master, NODE_BROKEN, NULL, keeper_now_us());
+	}
+}
+
+static int64_t cluster_next_us(const struct cluster *cluster, int64_t now_us)
+{
+	int64_t next_us = quorum_next_us(&cluster->quorum, now_us);
+
+	for (const struct attempt *a = cluster->closed; a; a = a->next) {
+		int64_t attempt_us = attempt_next_us(a);
+
+		next_us = attempt_us < next_us ? attempt_us : next_us;
+	}
+	return next_us;
+}
+
+void cluster_settle(struct cluster *cluster, struct handle *handle)
+{
+	int64_t now_us = keeper_now_us();
+
+	deliver_failed(cluster);
+	for (unsigned i = 0; cluster->dirty >> i; i++)
+		if (cluster->dirty >> i & 1) {
+			node_flush(cluster->nodes[i], now_us);
+			timers_set(&keeper.timers, &cluster->node_timers[i], node_next_us(cluster->nodes[i]));
+		}
+	cluster->dirty = 0;
+	if (handle)
+		timers_set(&keeper.timers, &handle->timer, lock_next_us(&handle->lock, now_us));
+	timers_set(&keeper.timers, &cluster->timer, cluster_next_us(cluster, now_us));
+}
+
+/* ---- events of the connections ---- */
+
+static int on_watch(void *context, struct node *node, int fd, uint32_t events)
+{
+	return keeper_watch(fd, events, (struct watch){.kind = WATCH_NODE, .object = node, .cluster = context});
+}
+
+static void on_connected(void *context, struct node *node, const struct node_facts *facts)
+{
+	struct cluster *cluster = context;
+	unsigned master = node_index(node);
+	uint32_t before = quorum_voters(&cluster->quorum);
+	int64_t now_us = keeper_now_us();
+	struct introduction introduction;
+	struct effects effects = {0};
+
+	cluster->facts[master] = *facts;
+	cluster->problems[master][0] = '\0';
+	wire_introduction(&introduction, facts);
+	quorum_connected(&cluster->quorum, master, &introduction, now_us, &effects);
+	cluster_run(cluster, NULL, &effects);
+	/* Releases that are owed go before anything new: section "release" of docs/protocol.md. */
+	for (struct attempt *a = cluster->closed; a; a = a->next) {
+		effects.count = 0;
+		attempt_tick(a, now_us, &effects);
+		cluster_run(cluster, NULL, &effects);
+	}
+	announce(cluster, before, now_us);
+	cluster_settle(cluster, NULL);
+}
+
+static void on_disconnected(void *context, struct node *node, const char *why)
+{
+	struct cluster *cluster = context;
+	unsigned master = node_index(node);
+	uint32_t before = quorum_voters(&cluster->quorum);
+	int64_t now_us = keeper_now_us();
+	struct effects effects = {0};
+
+	strncpy(cluster->problems[master], why, sizeof(cluster->problems[master]) - 1);
+	quorum_disconnected(&cluster->quorum, master, now_us, &effects);
+	cluster_run(cluster, NULL, &effects);
+	for (struct attempt *a = cluster->closed; a; a = a->next)
+		attempt_disconnected(a, master, now_us);
+	for (struct handle *h = cluster->handles; h; h = h->next) {
+		effects.count = 0;
+		lock_disconnected(&h->lock, master, now_us, &effects);
+		cluster_run(cluster, h, &effects);
+	}
+	announce(cluster, before, now_us);
+	cluster_settle(cluster, NULL);
+}
+
+static void quorum_timer(struct cluster *cluster, int64_t now_us)
+{
+	uint32_t before = quorum_voters(&cluster->quorum);
+	struct effects effects = {0};
+
+	quorum_tick(&cluster->quorum, now_us, &effects);
+	cluster_run(cluster, NULL, &effects);
+	for (struct attempt *a = cluster->closed, *next; a; a = next) {
+		next = a->next;
+		effects.count = 0;
+		attempt_tick(a, now_us, &effects);
+		cluster_run(cluster, NULL, &effects);
+		finish_attempt(cluster, a, now_us);
+	}
+	announce(cluster, before, now_us);
+	cluster_settle(cluster, NULL);
+}
+
+static void cluster_free(struct cluster *cluster);
+
+void cluster_timer(struct cluster *cluster, struct timer *timer, int64_t now_us)
+{
+	if (timer->kind == TIMER_NODE) {
+		unsigned master = (unsigned)(timer - cluster->node_timers);
+
+		node_tick(cluster->nodes[master], now_us);
+		timers_set(&keeper.timers, timer, node_next_us(cluster->nodes[master]));
+		cluster_settle(cluster, NULL);
+	} else if (timer->kind == TIMER_CLUSTER) {
+		quorum_timer(cluster, now_us);
+	} else if (cluster->users == 0 && !cluster->closed) {
+		cluster_free(cluster);
+	} else if (cluster->users == 0) {
+		timers_set(&keeper.timers, &cluster->idle_timer, now_us + IDLE_US);
+	}
+}
+
+/* ---- life ---- */
+
+static void cluster_free(struct cluster *cluster)
+{
+	for (struct cluster **link = &keeper.clusters; *link; link = &(*link)->next)
+		if (*link == cluster) {
+			*link = cluster->next;
+			break;
+		}
+	for (unsigned i = 0; i < cluster->config.server_count; i++) {
+		node_free(cluster->nodes[i]);
+		timers_set(&keeper.timers, &cluster->node_timers[i], INT64_MAX);
+	}
+	timers_set(&keeper.timers, &cluster->timer, INT64_MAX);
+	timers_set(&keeper.timers, &cluster->idle_timer, INT64_MAX);
+	keeper.timer_count -= cluster->config.server_count + 2;
+	for (struct attempt *a = cluster->closed, *next; a; a = next) {
+		next = a->next;
+		attempt_free(a);
+	}
+	for (struct sent *s = cluster->free_sent, *next; s; s = next) {
+		next = s->next;
+		free(s);
+	}
+	pthread_cond_destroy(&cluster->changed);
+	config_clear(&cluster->config);
+	free(cluster);
+}
+
+static void init_quorum(struct cluster *cluster)
+{
+	const struct config *config = &cluster->config;
+	const char *addresses[SERVERS_MAX];
+	struct quorum_settings settings = {
+	    .count = config->server_count,
+	    .ttl_us = config->ttl_us + config->lock_delay_us,
+	    .max_ttl_us = config->max_ttl_us,
+	    .node_timeout_us = config->node_timeout_us,
+	    .quarantine = config->quarantine,
+	};
+
+	for (unsigned i = 0; i < config->server_count; i++)
+		addresses[i] = config->servers[i].address;
+	quorum_fingerprint(settings.fingerprint, addresses, config->server_count);
+	quorum_init(&cluster->quorum, &settings);
+}
+
+static int make_nodes(struct cluster *cluster)
+{
+	const struct node_owner owner = {
+	    .context = cluster,
+	    .watch = on_watch,
+	    .connected = on_connected,
+	    .disconnected = on_disconnected,
+	    .reply = on_reply,
+	};
+	uint64_t random[SERVERS_MAX];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	for (unsigned i = 0; i < cluster->config.server_count; i++) {
+		cluster->nodes[i] = node_new(&cluster->config, &cluster->config.servers[i], i, &owner, random[i]);
+		if (!cluster->nodes[i])
+			return -ENOMEM;
+		cluster->node_timers[i] = (struct timer){.owner = cluster, .kind = TIMER_NODE};
+	}
+	return 0;
+}
+
+static int cluster_new(struct config *config, struct cluster **ret)
+{
+	struct cluster *cluster = calloc(1, sizeof(*cluster));
+	size_t timers = config->server_count + 2;
+	pthread_condattr_t monotonic;
+	int error;
+
+	if (!cluster || keeper_reserve_timers(timers) < 0) {
+		free(cluster);
+		config_clear(config);
+		return -ENOMEM;
+	}
+	keeper.timer_count += timers;
+	cluster->config = *config;
+	cluster->timer = (struct timer){.owner = cluster, .kind = TIMER_CLUSTER};
+	cluster->idle_timer = (struct timer){.owner = cluster, .kind = TIMER_IDLE};
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&cluster->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	init_quorum(cluster);
+	error = make_nodes(cluster);
+	if (error) {
+		cluster_free(cluster);
+		return error;
+	}
+	cluster->next = keeper.clusters;
+	keeper.clusters = cluster;
+	for (unsigned i = 0; i < cluster->config.server_count; i++) {
+		node_start(cluster->nodes[i], keeper_now_us());
+		timers_set(&keeper.timers, &cluster->node_timers[i], node_next_us(cluster->nodes[i]));
+	}
+	*ret = cluster;
+	return 0;
+}
+
+int cluster_get(struct config *config, struct cluster **ret)
+{
+	struct cluster *cluster;
+	int error;
+
+	for (cluster = keeper.clusters; cluster; cluster = cluster->next)
+		if (config_same_masters(&cluster->config, config))
+			break;
+	if (cluster) {
+		struct effects effects = {0};
+
+		quorum_ask_ttl(&cluster->quorum, config->ttl_us + config->lock_delay_us, keeper_now_us(), &effects);
+		cluster_run(cluster, NULL, &effects);
+		config_clear(config);
+	} else {
+		error = cluster_new(config, &cluster);
+		if (error)
+			return error;
+	}
+	cluster->users++;
+	timers_set(&keeper.timers, &cluster->idle_timer, INT64_MAX);
+	*ret = cluster;
+	return 0;
+}
+
+void cluster_put(struct cluster *cluster)
+{
+	if (--cluster->users == 0)
+		timers_set(&keeper.timers, &cluster->idle_timer, keeper_now_us() + IDLE_US);
+}
+
+void cluster_abandon_after_fork(struct cluster *cluster)
+{
+	for (unsigned i = 0; i < cluster->config.server_count; i++)
+		if (cluster->nodes[i])
+			node_abandon(cluster->nodes[i]);
+}
+
+int cluster_send_survey(struct cluster *cluster, unsigned master, const struct wire_command *command,
+                        struct survey *survey, int64_t now_us)
+{
+	struct sent *sent = new_sent(cluster);
+	int error;
+
+	if (!sent)
+		return -ENOMEM;
+	sent->survey = survey;
+	error = node_send(cluster->nodes[master], command->argc, command->argv, command->lengths, sent, now_us);
+	if (error) {
+		free_sent(cluster, sent);
+		return error;
+	}
+	quorum_sent(&cluster->quorum, master, now_us);
+	cluster->dirty |= UINT32_C(1) << master;
+	return 0;
+}

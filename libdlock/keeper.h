@@ -1,0 +1,172 @@
+/*
+ * keeper.h - the shell around the core: the only epoll, clock, timer, mutex and thread.
+ *
+ * Owns: one keeper a process. It carries out the core's effects, feeds replies
+ * and time back as events, and holds the other end of every descriptor.
+ * Must never: decide what the protocol decides, or call the user's code.
+ *
+ * How it works. One mutex guards everything. A public call takes it, steps the
+ * core in its own thread (requests leave from there, without a hop), and waits
+ * on a semaphore of its own outside the mutex. The thread waits in epoll for
+ * replies, descriptors that were closed, and one timerfd for the earliest
+ * timer, takes the mutex, and steps the core.
+ *
+ * Lock order: the mutex is the only lock. Nothing blocks while it is held.
+ *
+ * fork(2): the mutex is held across fork, so that the child's copy is whole. In
+ * the child the keeper's descriptors are closed and it starts from nothing;
+ * the descriptors known before are remembered, to be answered with ECHILD.
+ */
+#ifndef DLOCK_KEEPER_H
+#define DLOCK_KEEPER_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "core/lock.h"
+#include "node.h"
+#include "timers.h"
+
+struct cluster;
+struct handle;
+
+/* A public call under way. Lives on the caller's stack, until `finished`. */
+enum call_kind { CALL_KIND_LOCK, CALL_KIND_UNLOCK, CALL_KIND_VERIFY };
+
+struct user_call {
+	struct user_call *next; /* in the handle's queue; the first one is under way */
+	enum call_kind kind;
+	enum mode mode;
+	int64_t timeout_us;
+	bool finished; /* protected by the keeper's mutex */
+	int error;
+	int64_t deadline_us; /* of the lock when the call ended */
+	sem_t done;
+};
+
+struct handle {
+	struct handle *next_in_table;
+	struct handle *next, **link; /* in the cluster's list */
+	uint64_t cookie;             /* of the user's end */
+	int keeper_fd;
+	bool nonblock;
+	bool closing;
+	struct cluster *cluster;
+	struct lock lock;
+	struct timer timer;
+	struct user_call *calls;
+	struct user_call async;      /* DLOCK_NONBLOCK: the call under way, if async_pending */
+	bool async_pending;
+	int result;                  /* DLOCK_NONBLOCK: errno of the last call */
+};
+
+/* What was asked of all masters on behalf of people. See survey.h. */
+struct survey;
+
+/* A command whose answer is awaited, as the node's tag. */
+struct sent {
+	struct sent *next; /* free list, or the list of those that could not be sent */
+	struct request request;
+	struct survey *survey; /* NULL: the request is the core's */
+};
+
+struct cluster {
+	struct cluster *next;
+	struct config config;
+	struct quorum quorum;
+	struct node *nodes[SERVERS_MAX];
+	struct timer node_timers[SERVERS_MAX];
+	char problems[SERVERS_MAX][256];       /* why it is not connected */
+	struct node_facts facts[SERVERS_MAX];
+	uint32_t dirty;                        /* nodes with commands to write */
+	struct handle *handles;
+	unsigned users;                        /* handles and surveys */
+	struct attempt *closed;                /* attempts whose releases are not finished */
+	struct timer timer;                    /* quorum and closed attempts */
+	struct timer idle_timer;
+	struct sent *free_sent, *failed_sent;
+	struct sent *failed_last;
+	pthread_cond_t changed;                /* the masters' state; waited for by look-ups of people */
+};
+
+struct watch {
+	uint32_t generation;
+	enum { WATCH_NONE, WATCH_NODE, WATCH_HANDLE } kind;
+	void *object;
+	struct cluster *cluster;
+};
+
+struct keeper {
+	bool running;
+	pid_t pid;
+	pthread_mutex_t mutex;
+	pthread_t thread;
+	int epoll_fd, timer_fd;
+	int64_t armed_us; /* what timer_fd is set to; INT64_MAX: nothing */
+	struct watch *watches;
+	size_t watch_count;
+	struct timers timers;
+	size_t timer_count;
+	struct cluster *clusters;
+	struct handle **table;
+	size_t table_size, handle_count;
+	/* Descriptors of the parent, in a child of fork. */
+	uint64_t *inherited;
+	size_t inherited_count;
+};
+
+extern struct keeper keeper;
+
+int64_t keeper_now_us(void);
+
+/* Take the mutex of a keeper that runs (starting it if need be). 0 or -errno, then nothing is held. */
+int keeper_enter(void);
+/* The same, but never starts one: false if none runs in this process. */
+bool keeper_enter_running(void);
+/* Arm the timer, give the mutex back. */
+void keeper_leave(void);
+/* Wait for `changed` of a cluster, the mutex given back meanwhile; false when `until_us` has come. */
+bool keeper_wait(pthread_cond_t *changed, int64_t until_us);
+
+int keeper_watch(int fd, uint32_t events, struct watch watch);
+/* Room for the timers of a cluster or handle. 0 or -ENOMEM. */
+int keeper_reserve_timers(size_t more);
+
+enum timer_kind { TIMER_NODE, TIMER_CLUSTER, TIMER_IDLE, TIMER_HANDLE };
+
+/* ---- cluster.c: masters and the locks on them ---- */
+
+/* The cluster for `config`, made if there is none; takes `config` over in every case. 0 or -errno. */
+int cluster_get(struct config *config, struct cluster **ret);
+void cluster_put(struct cluster *cluster);
+void cluster_abandon_after_fork(struct cluster *cluster);
+/* Carry out what a step of the core has left. `handle` is the one it was about, or NULL. */
+void cluster_run(struct cluster *cluster, struct handle *handle, struct effects *effects);
+/* After any step: deliver what could not be sent, write, set timers, forget what is finished. */
+void cluster_settle(struct cluster *cluster, struct handle *handle);
+void cluster_timer(struct cluster *cluster, struct timer *timer, int64_t now_us);
+/* The answer to V, I or N: what a master knows of itself. */
+void cluster_viewed(struct cluster *cluster, unsigned master, enum node_answer kind, const struct value *value,
+                    int64_t now_us);
+/* Ask one master something for a survey. 0 or -errno. */
+struct wire_command;
+int cluster_send_survey(struct cluster *cluster, unsigned master, const struct wire_command *command,
+                        struct survey *survey, int64_t now_us);
+/* survey.c */
+void survey_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value,
+                     const char *text);
+
+/* ---- handle.c: descriptors and the calls on them ---- */
+
+struct handle *handle_find(uint64_t cookie);
+/* The core has ended the call under way. */
+void handle_done(struct handle *handle, int error);
+void handle_lost(struct handle *handle);
+void handle_tick(struct handle *handle, int64_t now_us);
+void handle_free_all_after_fork(void);
+void handle_hung_up(struct handle *handle, int64_t now_us);
+
+#endif

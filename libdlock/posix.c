@@ -1,0 +1,398 @@
+/*
+ * posix.c - the public functions on descriptors: argument checks, errno, waits.
+ *
+ * Waiting is sem_wait(): as with flock(2), a signal handler installed with
+ * SA_RESTART lets it go on, another ends it with EINTR.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dlock.h"
+
+#include "error.h"
+#include "explain.h"
+#include "handle.h"
+#include "options.h"
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* ---- open ---- */
+
+static int check_name(const char *name, size_t *ret_length)
+{
+	size_t length = name ? strnlen(name, DLOCK_NAME_MAX + 1) : 0;
+
+	if (length == 0) {
+		error_detail_set("the name of a lock must have 1 to %d bytes: it is empty", DLOCK_NAME_MAX);
+		return -EINVAL;
+	}
+	if (length > DLOCK_NAME_MAX) {
+		error_detail_set("the name of a lock must have 1 to %d bytes: it is longer", DLOCK_NAME_MAX);
+		return -ENAMETOOLONG;
+	}
+	*ret_length = length;
+	return 0;
+}
+
+/* The keys that the library keeps for itself begin with "dlock!". */
+static int check_key(const struct config *config, const char *name)
+{
+	static const char reserved[] = "dlock!";
+	char start[sizeof(reserved)];
+
+	snprintf(start, sizeof(start), "%s%s", config->prefix, name);
+	if (strcmp(start, reserved) != 0)
+		return 0;
+	error_detail_set("the name, after the prefix \"%s\", begins with \"%s\", which is reserved", config->prefix, reserved);
+	return -EINVAL;
+}
+
+int handle_config(const char *name, const struct dlock_options *options, struct config *ret, size_t *ret_length)
+{
+	char why[ERROR_DETAIL_MAX];
+	int error = name ? check_name(name, ret_length) : 0;
+
+	if (error)
+		return error;
+	error = config_resolve(options, ret, why, sizeof(why));
+	if (error) {
+		error_detail_set("%s", why);
+		return error;
+	}
+	error = name ? check_key(ret, name) : 0;
+	if (error)
+		config_clear(ret);
+	return error;
+}
+
+int dlock_open_with(const char *name, int flags, const struct dlock_options *options)
+{
+	struct config config, masters;
+	struct cluster *cluster;
+	size_t length;
+	int error, fd;
+
+	error_detail_clear();
+	if (flags & ~(DLOCK_CLOEXEC | DLOCK_NONBLOCK)) {
+		error_detail_set("unknown flags 0x%x: DLOCK_CLOEXEC and DLOCK_NONBLOCK are known",
+		                 (unsigned)flags & ~(unsigned)(DLOCK_CLOEXEC | DLOCK_NONBLOCK));
+		return fail(EINVAL);
+	}
+	error = handle_config(name, options, &config, &length);
+	if (error)
+		return fail(-error);
+	error = keeper_enter();
+	if (error) {
+		config_clear(&config);
+		return fail(-error);
+	}
+	/* The cluster takes the configuration over; what the handle needs of it is plain but for the prefix. */
+	masters = config;
+	config.prefix = strdup(config.prefix);
+	error = config.prefix ? cluster_get(&masters, &cluster) : -ENOMEM;
+	if (!config.prefix)
+		config_clear(&masters);
+	fd = error ? error
+	           : handle_open(cluster, &config, name, length, flags & DLOCK_CLOEXEC, flags & DLOCK_NONBLOCK);
+	keeper_leave();
+	free(config.prefix);
+	return fd < 0 ? fail(-fd) : fd;
+}
+
+int dlock_open(const char *name, int flags)
+{
+	return dlock_open_with(name, flags, NULL);
+}
+
+/* ---- calls that may wait ---- */
+
+/* DLOCK_NONBLOCK: 0 or an errno. */
+static int call_async(struct handle *handle, int fd, const struct user_call *call)
+{
+	int error;
+
+	if (handle->async_pending) {
+		keeper_leave();
+		return EALREADY;
+	}
+	handle_drain(fd);
+	handle->async = *call;
+	handle->async_pending = true;
+	handle_call(handle, &handle->async);
+	error = handle->async_pending ? EINPROGRESS : handle->result;
+	if (!handle->async_pending) {
+		handle_drain(fd);
+		explain_call(handle, error);
+	}
+	keeper_leave();
+	return error;
+}
+
+/* What the caller learns must be true now, not when it was decided. */
+static int check_deadline(int fd, const struct user_call *call)
+{
+	struct handle *handle;
+
+	if (call->error || call->kind != CALL_KIND_LOCK || keeper_now_us() < call->deadline_us)
+		return call->error;
+	if (handle_enter(fd, &handle) == 0) {
+		bool lost;
+
+		handle_tick(handle, keeper_now_us());
+		lost = handle->lock.state == LOCK_LOST;
+		keeper_leave();
+		return lost ? ESTALE : 0;
+	}
+	return EBADF;
+}
+
+static void explain_later(int fd, int error)
+{
+	struct handle *handle;
+
+	if (error == 0 || handle_enter(fd, &handle) < 0)
+		return;
+	explain_call(handle, error);
+	keeper_leave();
+}
+
+static int call_and_wait(struct handle *handle, int fd, struct user_call *call)
+{
+	int error;
+
+	sem_init(&call->done, 0, 0);
+	handle_call(handle, call);
+	keeper_leave();
+	while (sem_wait(&call->done) < 0) {
+		pthread_mutex_lock(&keeper.mutex);
+		handle_cancel(handle, call, EINTR);
+		keeper_leave();
+	}
+	sem_destroy(&call->done);
+	error = check_deadline(fd, call);
+	explain_later(fd, error);
+	return error;
+}
+
+static int call(int fd, struct user_call *what)
+{
+	struct handle *handle;
+	int error = handle_enter(fd, &handle);
+
+	error_detail_clear();
+	if (error)
+		return fail(-error);
+	if (what->kind == CALL_KIND_UNLOCK)
+		handle_drain(fd);
+	error = handle->nonblock ? call_async(handle, fd, what) : call_and_wait(handle, fd, what);
+	return error ? fail(error) : 0;
+}
+
+int dlock_timedlock(int fd, int operation, int timeout_ms)
+{
+	struct user_call what = {.kind = CALL_KIND_LOCK, .timeout_us = timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000};
+
+	if (timeout_ms < -1) {
+		error_detail_set("timeout_ms %d: at least 0, or -1 for ever", timeout_ms);
+		return fail(EINVAL);
+	}
+	if (operation & LOCK_NB)
+		what.timeout_us = 0;
+	switch (operation & ~LOCK_NB) {
+	case LOCK_SH:
+		what.mode = MODE_SHARED;
+		break;
+	case LOCK_EX:
+		what.mode = MODE_EXCLUSIVE;
+		break;
+	case LOCK_UN:
+		what.kind = CALL_KIND_UNLOCK;
+		break;
+	default:
+		error_detail_set("operation %d: one of LOCK_SH, LOCK_EX and LOCK_UN, with or without LOCK_NB", operation);
+		return fail(EINVAL);
+	}
+	return call(fd, &what);
+}
+
+int dlock_flock(int fd, int operation)
+{
+	return dlock_timedlock(fd, operation, -1);
+}
+
+int dlock_lock(int fd)
+{
+	return dlock_flock(fd, LOCK_EX);
+}
+
+int dlock_trylock(int fd)
+{
+	return dlock_flock(fd, LOCK_EX | LOCK_NB);
+}
+
+int dlock_unlock(int fd)
+{
+	return dlock_flock(fd, LOCK_UN);
+}
+
+int dlock_verify(int fd)
+{
+	struct user_call what = {.kind = CALL_KIND_VERIFY};
+
+	return call(fd, &what);
+}
+
+/* ---- close ---- */
+
+static void release_and_wait(struct handle *handle)
+{
+	struct user_call what = {.kind = CALL_KIND_UNLOCK};
+
+	sem_init(&what.done, 0, 0);
+	handle_call(handle, &what);
+	keeper_leave();
+	while (sem_wait(&what.done) < 0)
+		; /* bounded by node_timeout: a signal must not leave the descriptor open */
+	sem_destroy(&what.done);
+	pthread_mutex_lock(&keeper.mutex);
+}
+
+int dlock_close(int fd)
+{
+	struct handle *handle;
+	int error = handle_enter(fd, &handle);
+
+	error_detail_clear();
+	if (error == -ECHILD) {
+		close(fd);
+		return 0;
+	}
+	if (error)
+		return fail(-error);
+	handle_begin_close(handle);
+	if (handle->lock.state == LOCK_HELD)
+		release_and_wait(handle);
+	handle_free(handle);
+	keeper_leave();
+	close(fd);
+	return 0;
+}
+
+/* ---- what is known ---- */
+
+/* Time may have run out since the keeper's thread last ran. */
+static int enter_fresh(int fd, struct handle **ret)
+{
+	int error = handle_enter(fd, ret);
+
+	if (error)
+		return error;
+	if ((*ret)->lock.state == LOCK_HELD && keeper_now_us() >= (*ret)->lock.deadline_us)
+		handle_tick(*ret, keeper_now_us());
+	return 0;
+}
+
+int dlock_result(int fd)
+{
+	struct handle *handle;
+	int error = enter_fresh(fd, &handle);
+
+	error_detail_clear();
+	if (error)
+		return fail(-error);
+	handle_drain(fd);
+	if (handle->async_pending)
+		error = EINPROGRESS;
+	else if (handle->lock.state == LOCK_LOST)
+		error = ESTALE;
+	else
+		error = handle->result;
+	explain_call(handle, error);
+	keeper_leave();
+	return error ? fail(error) : 0;
+}
+
+static int public_state(const struct lock *lock)
+{
+	switch (lock->state) {
+	case LOCK_IDLE:
+		return DLOCK_STATE_IDLE;
+	case LOCK_HELD:
+		return DLOCK_STATE_HELD;
+	case LOCK_LOST:
+		return DLOCK_STATE_LOST;
+	default:
+		return lock->call == CALL_UNLOCK ? DLOCK_STATE_IDLE : DLOCK_STATE_WAITING;
+	}
+}
+
+int dlock_stat(int fd, struct dlock_stat *stat, size_t size)
+{
+	struct dlock_stat known = {0};
+	struct handle *handle;
+	int64_t now_us;
+	int error;
+
+	error_detail_clear();
+	if (!stat || size == 0) {
+		error_detail_set("stat must be given, with the size of the structure");
+		return fail(EINVAL);
+	}
+	error = enter_fresh(fd, &handle);
+	if (error)
+		return fail(-error);
+	now_us = keeper_now_us();
+	known.state = public_state(&handle->lock);
+	known.mode = LOCK_UN;
+	if (handle->lock.state == LOCK_HELD) {
+		known.token = lock_token(&handle->lock);
+		known.remaining_ns = (handle->lock.deadline_us - now_us) * 1000;
+		known.mode = handle->lock.held == MODE_EXCLUSIVE ? LOCK_EX : LOCK_SH;
+		known.masters_held = lock_live_votes(&handle->lock, now_us);
+	}
+	known.masters_up = handle->cluster->quorum.voting;
+	known.masters = handle->cluster->quorum.settings.count;
+	keeper_leave();
+	if (known.remaining_ns < 0)
+		known.remaining_ns = 0;
+	memset(stat, 0, size);
+	memcpy(stat, &known, size < sizeof(known) ? size : sizeof(known));
+	return 0;
+}
+
+/* 0 with the lock's state in *ret, or an errno. */
+static int held(int fd, struct dlock_stat *ret)
+{
+	if (dlock_stat(fd, ret, sizeof(*ret)) < 0)
+		return errno;
+	if (ret->state == DLOCK_STATE_HELD && ret->remaining_ns > 0)
+		return 0;
+	return ret->state == DLOCK_STATE_LOST || ret->state == DLOCK_STATE_HELD ? ESTALE : ENOLCK;
+}
+
+uint64_t dlock_token(int fd)
+{
+	struct dlock_stat stat;
+	int error = held(fd, &stat);
+
+	if (error)
+		errno = error;
+	return error ? 0 : stat.token;
+}
+
+int64_t dlock_remaining(int fd)
+{
+	struct dlock_stat stat;
+	int error = held(fd, &stat);
+
+	if (error)
+		errno = error;
+	return error ? 0 : stat.remaining_ns;
+}

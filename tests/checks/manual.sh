@@ -31,13 +31,18 @@ for page in man/dlock_*.3; do
 done
 empty "no alias for a function that is not there" "$unknown"
 
-# The options that a page (mdoc) explains, each in an item of a list; and those of
-# --help, as words.
-options_of_page() {
+# The options that a page (mdoc) explains: each item of a list with its names on one
+# line, or all the names; and those of --help, as words.
+items_of_page() {
 	sed 's/\\-/-/g' "$1" | awk '/^\.It .*Fl / {
+		names = ""
 		for (i = 2; i < NF; i++)
-			if ($i == "Fl") print "-" $(i + 1)
-	}' | grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
+			if ($i == "Fl") names = names " -" $(i + 1)
+		print names
+	}'
+}
+options_of_page() {
+	items_of_page "$1" | tr -s ' ' '\n' | grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
 }
 options_of_help() {
 	"$@" 2>/dev/null | grep -o -E '(^|[ ,|[(])--?[a-zA-Z][a-zA-Z-]*' | tr -d ' ,|[(' |
@@ -54,7 +59,10 @@ for command in dlock dlock-local; do
 		continue
 	fi
 	empty "man/$command.1 has every option of $command --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/page")"
-	empty "$command --help has every option of man/$command.1" "$(LC_ALL=C comm -13 "$scratch/help" "$scratch/page")"
+	empty "$command --help has every option of man/$command.1" "$(items_of_page "man/$command.1" | while read -r -a names; do
+		# An option with several names is told by one of them at least.
+		printf '%s\n' "${names[@]}" | grep -q -x -F -f "$scratch/help" || echo "${names[*]}"
+	done)"
 done
 
 # Every key of the settings is in dlock.conf(5).

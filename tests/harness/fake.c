@@ -42,7 +42,7 @@ struct fake {
 	int orders[2];
 	int done[2]; /* answers to ORDER_DROP */
 	pthread_t thread;
-	char dir[32]; /* of the unix socket; "" with TCP */
+	char dir[80]; /* of the unix socket; "" with TCP */
 	char address[128];
 	struct connection connections[CONNECTIONS_MAX]; /* of the thread alone */
 	atomic_uint accepted;
@@ -101,10 +101,14 @@ static int listen_tcp(struct fake *fake)
 static int listen_unix(struct fake *fake)
 {
 	struct sockaddr_un address;
+	const char *base = getenv("TMPDIR");
 	socklen_t size;
 	int fd;
 
-	strcpy(fake->dir, "/tmp/dlock-fake-XXXXXX");
+	/* A unix socket's path has 107 bytes. */
+	if (!base || !*base || strlen(base) > 60)
+		base = "/tmp";
+	snprintf(fake->dir, sizeof(fake->dir), "%s/fake-XXXXXX", base);
 	if (!mkdtemp(fake->dir)) {
 		fake->dir[0] = '\0';
 		return -1;

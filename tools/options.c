@@ -81,7 +81,7 @@ struct flags {
 static int parse_timeout(const char *text, int *ret_timeout_ms)
 {
 	char *end;
-	long double seconds, rounded;
+	long double seconds, milliseconds;
 
 	errno = 0;
 	seconds = strtold(text, &end);
@@ -97,9 +97,9 @@ static int parse_timeout(const char *text, int *ret_timeout_ms)
 		*ret_timeout_ms = 0;
 		return -1;
 	}
-	rounded = seconds * 1000;
-	*ret_timeout_ms = rounded >= INT_MAX ? INT_MAX : (int)rounded;
-	if (*ret_timeout_ms < rounded)
+	milliseconds = seconds * 1000;
+	*ret_timeout_ms = milliseconds >= INT_MAX ? INT_MAX : (int)milliseconds;
+	if (*ret_timeout_ms < INT_MAX && *ret_timeout_ms < milliseconds)
 		(*ret_timeout_ms)++; /* a wait is never shorter than asked for */
 	return -1;
 }

@@ -109,7 +109,8 @@ int dlock_open_with(const char *name, int flags, const struct dlock_options *opt
  * held was lost; LOCK_UN clears it), EINTR, EINPROGRESS, EALREADY
  * (DLOCK_NONBLOCK: another call is under way on this descriptor), ECHILD
  * (inherited through fork), EBADF (not a descriptor of dlock_open(), or closed
- * by another thread during the wait), EINVAL (operation), ENOMEM.
+ * by another thread during the wait), EINVAL (operation; or ttl and lock_delay
+ * are together longer than the max_ttl of the masters), ENOMEM.
  */
 int dlock_flock(int fd, int operation);
 

@@ -97,15 +97,17 @@ static void core_answer(struct cluster *cluster, const struct request *request, 
 {
 	struct attempt *attempt = request->attempt;
 	struct handle *handle = handle_of(attempt);
+	bool was_closed = attempt->closed;
 	struct effects effects;
 
 	effects.count = 0;
 	lock_answered(request, answer, now_us, &effects);
 	cluster_run(cluster, handle, &effects);
+	/* One that this very step has closed belongs to cluster_run(), which may have freed it. */
+	if (was_closed)
+		finish_attempt(cluster, attempt, now_us);
 	if (handle)
 		cluster_settle(cluster, handle);
-	if (attempt->closed)
-		finish_attempt(cluster, attempt, now_us);
 }
 
 static void reconnect(struct cluster *cluster, unsigned master, const char *why)

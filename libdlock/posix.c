@@ -23,6 +23,16 @@ static int fail(int error)
 	return -1;
 }
 
+/* A descriptor that handle_enter() has refused. */
+static int refuse(int fd, int error)
+{
+	if (error == -ECHILD)
+		error_detail_set("descriptor %d was inherited through fork: open the lock anew in this process", fd);
+	else
+		error_detail_set("%d is not an open descriptor of dlock_open()", fd);
+	return fail(-error);
+}
+
 /* ---- open ---- */
 
 static int check_name(const char *name, size_t *ret_length)
@@ -85,7 +95,7 @@ int dlock_open_with(const char *name, int flags, const struct dlock_options *opt
 		                 (unsigned)flags & ~(unsigned)(DLOCK_CLOEXEC | DLOCK_NONBLOCK));
 		return fail(EINVAL);
 	}
-	error = handle_config(name, options, &config, &length);
+	error = handle_config(name ? name : "", options, &config, &length);
 	if (error)
 		return fail(-error);
 	error = keeper_enter();
@@ -153,13 +163,22 @@ static int check_deadline(int fd, const struct user_call *call)
 	return EBADF;
 }
 
-static void explain_later(int fd, int error)
+static void explain_later(int fd, const struct user_call *what, int error)
 {
 	struct handle *handle;
+	int gone;
 
-	if (error == 0 || handle_enter(fd, &handle) < 0)
+	if (error == 0)
 		return;
-	explain_call(handle, error);
+	gone = handle_enter(fd, &handle);
+	if (gone) {
+		refuse(fd, gone);
+		return;
+	}
+	if (error == ENOLCK && what->kind == CALL_KIND_VERIFY && handle->lock.state != LOCK_HELD)
+		error_detail_set("the lock is not held");
+	else
+		explain_call(handle, error);
 	keeper_leave();
 }
 
@@ -177,7 +196,7 @@ static int call_and_wait(struct handle *handle, int fd, struct user_call *call)
 	}
 	sem_destroy(&call->done);
 	error = check_deadline(fd, call);
-	explain_later(fd, error);
+	explain_later(fd, call, error);
 	return error;
 }
 
@@ -186,9 +205,9 @@ static int call(int fd, struct user_call *what)
 	struct handle *handle;
 	int error = handle_enter(fd, &handle);
 
-	error_detail_clear();
 	if (error)
-		return fail(-error);
+		return refuse(fd, error);
+	error_detail_clear();
 	if (what->kind == CALL_KIND_UNLOCK)
 		handle_drain(fd);
 	error = handle->nonblock ? call_async(handle, fd, what) : call_and_wait(handle, fd, what);
@@ -275,7 +294,7 @@ int dlock_close(int fd)
 		return 0;
 	}
 	if (error)
-		return fail(-error);
+		return refuse(fd, error);
 	handle_begin_close(handle);
 	if (handle->lock.state == LOCK_HELD)
 		release_and_wait(handle);
@@ -304,9 +323,9 @@ int dlock_result(int fd)
 	struct handle *handle;
 	int error = enter_fresh(fd, &handle);
 
-	error_detail_clear();
 	if (error)
-		return fail(-error);
+		return refuse(fd, error);
+	error_detail_clear();
 	handle_drain(fd);
 	if (handle->async_pending)
 		error = EINPROGRESS;
@@ -347,7 +366,7 @@ int dlock_stat(int fd, struct dlock_stat *stat, size_t size)
 	}
 	error = enter_fresh(fd, &handle);
 	if (error)
-		return fail(-error);
+		return refuse(fd, error);
 	now_us = keeper_now_us();
 	known.state = public_state(&handle->lock);
 	known.mode = LOCK_UN;

@@ -70,6 +70,34 @@ void attempt_not_sent(struct attempt *attempt, const struct request *request)
 	}
 }
 
+void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer)
+{
+	struct vote *vote = &attempt->votes[request->master];
+
+	vote->unanswered--;
+	switch (answer->code) {
+	case CODE_YES:
+	case CODE_REPAIRED:
+	case CODE_OUTBID:
+	case CODE_ERROR: /* it may have stopped half-way */
+		vote->there = true;
+		break;
+	case CODE_BROKEN:
+		vote->unsure = true;
+		break;
+	case CODE_BUSY:
+		/* Among several readers may be this one. */
+		vote->there = vote->there && strcmp(answer->holder, "zset") == 0;
+		break;
+	case CODE_REJECTED:
+		vote->there = false;
+		break;
+	default: /* not carried out: all is as it was */
+		break;
+	}
+	vote->touched = vote->there || vote->unsure || vote->unanswered > 0;
+}
+
 static void send_release(struct attempt *attempt, unsigned master, int64_t now_us, struct effects *effects)
 {
 	struct request request = {.op = OP_RELEASE, .master = master, .mode = attempt->mode};
@@ -128,14 +156,19 @@ void attempt_tick(struct attempt *attempt, int64_t now_us, struct effects *effec
 	for (unsigned i = 0; i < attempt->quorum->settings.count; i++) {
 		struct vote *vote = &attempt->votes[i];
 
-		if (vote->release == RELEASE_OWED && attempt->quorum->masters[i].connected && vote->retry_us <= now_us)
+		if (vote->release != RELEASE_OWED)
+			continue;
+		if (now_us >= attempt->until_us)
+			vote->release = RELEASE_DONE; /* what was there has ended by itself */
+		else if (attempt->quorum->masters[i].connected && vote->retry_us <= now_us)
 			send_release(attempt, i, now_us, effects);
 	}
 }
 
 int64_t attempt_next_us(const struct attempt *attempt)
 {
-	int64_t next_us = attempt->until_us;
+	/* With a request in flight, its answer or the end of its connection comes first. */
+	int64_t next_us = attempt->in_flight > 0 ? NEVER_US : attempt->until_us;
 
 	for (unsigned i = 0; i < attempt->quorum->settings.count; i++) {
 		const struct vote *vote = &attempt->votes[i];

@@ -45,11 +45,13 @@ enum release {
 struct vote {
 	enum ballot ballot;
 	enum release release;
-	bool touched;         /* the token may be there */
+	bool touched;         /* the token may be there: rule 2 */
+	bool there;           /* so said the last answer that tells */
 	bool proven;          /* it has been there without a gap since the grant */
 	bool doubtful;        /* after a reconnect: the next 1 counts as 3 */
 	uint32_t last_serial; /* of the last request sent */
 	uint32_t unanswered;  /* A and E without an answer */
+	bool unsure;          /* the connection ended before an A or E was answered */
 	uint32_t resent;      /* rule 5, in a row */
 	uint32_t yes_serial;  /* of the last E that was answered 1 or 3 */
 	uint64_t fence;       /* with BALLOT_YES */
@@ -84,6 +86,9 @@ struct attempt {
 struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
                             int64_t ttl_us);
 void attempt_free(struct attempt *attempt);
+
+/* An A or E was answered: what that tells of where the token is (rule 2). */
+void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer);
 
 /* Ask one master. */
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,

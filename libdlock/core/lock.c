@@ -299,7 +299,7 @@ int64_t lock_next_us(const struct lock *lock, int64_t now_us)
 	int64_t next_us, gather_us;
 
 	if (lock->state == LOCK_HELD)
-		return lock_held_next_us(lock);
+		return lock_held_next_us(lock, now_us);
 	if (lock->state == LOCK_RELEASING)
 		return lock->round_us + lock->settings.node_timeout_us;
 	if (lock->call != CALL_LOCK)

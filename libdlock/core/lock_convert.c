@@ -16,8 +16,6 @@
 #include "core/lease.h"
 #include "core/lock_internal.h"
 
-#define PROPOSALS_MAX 8
-
 void lock_downgrade(struct lock *lock, int64_t now_us)
 {
 	lock->call = CALL_CONVERT_DOWN;
@@ -126,11 +124,16 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	int64_t until_us = vote->until_us;
 	bool proven = vote->proven;
 
-	vote->unanswered--;
+	attempt_voted(lock->attempt, request, answer);
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
 		return;
+	if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
+		vote->resent++;
+		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+		return;
+	}
+	vote->resent = 0;
 	lock_record(lock, request, answer, now_us);
-	vote->touched = true;
 	vote->proven = proven;
 	if (vote->until_us < until_us)
 		vote->until_us = until_us;
@@ -150,4 +153,11 @@ void lock_upgrade_tick(struct lock *lock, int64_t now_us)
 			if (lock->attempt->votes[i].ballot == BALLOT_ASKED)
 				lock->attempt->votes[i].ballot = BALLOT_FAILED;
 	judge_upgrade(lock, now_us);
+}
+
+int64_t lock_upgrade_next_us(const struct lock *lock, int64_t now_us)
+{
+	int64_t round_us = lock_try_next_us(lock, now_us);
+
+	return lock->give_up_us < round_us ? lock->give_up_us : round_us;
 }

@@ -73,6 +73,9 @@ void lock_extend_one(struct lock *lock, unsigned master, int64_t now_us)
 
 	if (!m->connected || !m->viewed || lock->attempt->votes[master].unanswered >= UNANSWERED_MAX)
 		return;
+	/* It has forgotten and could only say so: what it voted stays good until its end. */
+	if (m->standing == STANDING_QUARANTINED)
+		return;
 	/* A master that may not vote may still vouch, but is not repaired. Where the earlier connection could
 	 * not be killed, a late E must not revive what was released. */
 	request.repair = m->standing != STANDING_VOTING      ? REPAIR_NO
@@ -160,8 +163,8 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 		return;
 	}
 	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
-		vote->unanswered--;
-	if (answer->code == CODE_NOT_CARRIED_OUT && request->serial == vote->last_serial && vote->resent < 3) {
+		attempt_voted(lock->attempt, request, answer);
+	if (answer->code == CODE_NOT_CARRIED_OUT && request->serial == vote->last_serial && vote->resent < RESENT_MAX) {
 		vote->resent++;
 		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
 	} else if (answer->code == CODE_BROKEN || answer->code == CODE_ERROR) {
@@ -174,7 +177,6 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	} else if (answer->code == CODE_BUSY) {
 		vote->until_us = 0; /* not mine */
 		vote->proven = false;
-		vote->touched = vote->unanswered > 0;
 	} else if (answer->code == CODE_EPOCH) {
 		/* It has forgotten, and waits out every lease: what it voted stays good until its end. */
 		vote->proven = false;
@@ -223,13 +225,16 @@ void lock_held_tick(struct lock *lock, int64_t now_us)
 		lock_renew(lock, now_us);
 }
 
-int64_t lock_held_next_us(const struct lock *lock)
+int64_t lock_held_next_us(const struct lock *lock, int64_t now_us)
 {
 	int64_t next_us = lock->deadline_us, round_end_us = lock->round_us + lock->settings.node_timeout_us;
 
+	if (lock->call == CALL_CONVERT_UP) {
+		int64_t upgrade_us = lock_upgrade_next_us(lock, now_us);
+
+		return upgrade_us < next_us ? upgrade_us : next_us;
+	}
 	if (lock->call != CALL_NONE && round_end_us < next_us)
 		next_us = round_end_us;
-	if (lock->call != CALL_CONVERT_UP && renew_at_us(lock) < next_us)
-		next_us = renew_at_us(lock);
-	return next_us;
+	return renew_at_us(lock) < next_us ? renew_at_us(lock) : next_us;
 }

@@ -4,6 +4,8 @@
 
 #include "core/lock.h"
 
+#define PROPOSALS_MAX 8
+#define RESENT_MAX 3     /* rule 5 of attempt.h, in a row */
 #define LOCK_HURRY_US 5000 /* how long a round waits for more answers than it needs */
 
 /* What a round of requests has come to. */
@@ -44,7 +46,7 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
                         int64_t now_us);
 void lock_held_joined(struct lock *lock, uint32_t joined, int64_t now_us);
 void lock_held_tick(struct lock *lock, int64_t now_us);
-int64_t lock_held_next_us(const struct lock *lock);
+int64_t lock_held_next_us(const struct lock *lock, int64_t now_us);
 
 /* lock_convert.c */
 void lock_upgrade(struct lock *lock, int64_t now_us);
@@ -52,6 +54,7 @@ void lock_downgrade(struct lock *lock, int64_t now_us);
 void lock_upgrade_answered(struct lock *lock, const struct request *request, const struct answer *answer,
                            int64_t now_us);
 void lock_upgrade_tick(struct lock *lock, int64_t now_us);
+int64_t lock_upgrade_next_us(const struct lock *lock, int64_t now_us);
 void lock_upgrade_undo(struct lock *lock, int error, int64_t now_us);
 
 #endif

@@ -12,9 +12,7 @@
 #include "core/lease.h"
 #include "core/lock_internal.h"
 
-#define PROPOSALS_MAX 8
 #define SPLITS_MAX 7      /* of a LOCK_NB call, before it says EWOULDBLOCK */
-#define RESENT_MAX 3
 #define POLL_US 50000     /* between two polls of a waiter, +-50 % */
 #define SPLIT_US 2000     /* back-off after a split, doubling */
 
@@ -165,10 +163,20 @@ static void wait_until(struct lock *lock, int64_t wake_us, int64_t now_us)
 	lock->state = LOCK_WAIT;
 }
 
+/* Another holds it, as far as can be known: what it may have makes a majority. (With an
+ * even number of masters two contenders may have as many each as keep the other out.) */
+static bool is_held(const struct lock *lock, const struct tally *tally)
+{
+	unsigned others = tally->yes + tally->outbid + tally->busy - tally->rival;
+
+	return tally->rival >= lock_blocking(lock) &&
+	       lock->quorum->settings.count - others >= lock->quorum->majority;
+}
+
 /* Another holds it, or contenders have split the masters among them. */
 static void back_off_contended(struct lock *lock, const struct tally *tally, int64_t now_us)
 {
-	bool held = tally->rival >= lock_blocking(lock);
+	bool held = is_held(lock, tally);
 	int64_t free_us = majority_free_at_us(lock);
 	int64_t wait_us = POLL_US / 2 + (int64_t)lock_draw(lock, POLL_US);
 
@@ -228,6 +236,7 @@ static void judge_first(struct lock *lock, const struct tally *tally, int64_t no
 {
 	if (tally->yes) {
 		lock->serial = false;
+		lock->round_us = now_us; /* the others have their full time */
 		for (unsigned i = 0; i < lock->quorum->settings.count; i++)
 			if (lock->attempt->votes[i].ballot == BALLOT_NONE && quorum_askable(lock->quorum, i, now_us))
 				acquire_from(lock, i, now_us);
@@ -262,6 +271,8 @@ static void judge_try(struct lock *lock, int64_t now_us)
 		lock_propose(lock, now_us);
 	} else if (t.yes + t.outbid + t.pending >= q && t.pending > 0) {
 		return; /* whether to propose again is not known yet */
+	} else if (t.rival >= lock_blocking(lock) && t.rival < q && t.pending > 0) {
+		return; /* an even number: whether the other has a majority is not known yet */
 	} else if (t.yes + t.outbid + t.busy >= q || t.rival >= lock_blocking(lock)) {
 		back_off_contended(lock, &t, now_us);
 	} else if (t.pending == 0) {
@@ -296,12 +307,9 @@ void lock_record(struct lock *lock, const struct request *request, const struct 
 		break;
 	case CODE_BUSY:
 		record_busy(vote, answer, now_us);
-		/* Rule 2 of attempt.h: it has said that the token is not there. */
-		vote->touched = vote->unanswered > 0;
 		break;
 	case CODE_REJECTED:
 		vote->ballot = BALLOT_OUTBID;
-		vote->touched = vote->unanswered > 0;
 		break;
 	case CODE_OUTBID:
 		vote->ballot = BALLOT_OUTBID;
@@ -317,7 +325,7 @@ void lock_try_answered(struct lock *lock, const struct request *request, const s
 	struct vote *vote = &lock->attempt->votes[request->master];
 
 	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
-		vote->unanswered--;
+		attempt_voted(lock->attempt, request, answer);
 	/* The answer to a proposal that was raised meanwhile decides nothing. */
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
 		return;

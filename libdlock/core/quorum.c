@@ -349,8 +349,11 @@ static void adopt(struct quorum *quorum, const char *id)
 		high = max_ttl_us > high ? max_ttl_us : high;
 	}
 	memmove(quorum->cluster_id, id, CLUSTER_ID_SIZE);
-	quorum->lease_limit_us = low ? low : own;
-	quorum->quarantine_us = high ? high : own;
+	/* What is known of the cluster stays known while no master of it is at hand. */
+	if (low || !quorum->decided) {
+		quorum->lease_limit_us = low ? low : own;
+		quorum->quarantine_us = high ? high : own;
+	}
 	quorum->decided = true;
 }
 

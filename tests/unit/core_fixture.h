@@ -1,0 +1,185 @@
+/*
+ * core_fixture.h - a world for the core: virtual time, clients, model masters
+ * and the links between them.
+ *
+ * Owns: the clock, what is under way on every link, and the trace: what
+ * happened, in plain words, a line each.
+ * Must never: sleep, read a clock, draw random numbers, or need Criterion (the
+ * simulator uses it too).
+ *
+ * How it works: each client is one struct quorum with its parties (a lock and
+ * its name in the trace); the fixture plays the shell. It feeds the core
+ * exactly as libdlock/cluster.c does: quorum_sent() and quorum_answered()
+ * first, broken answers before the disconnection, releases that are owed
+ * before anything new, lock_masters_changed() after each event of the quorum.
+ * A link is a queue in order; a test may hold it, break it, or keep what was
+ * written to a broken one and deliver it late. Masters are numbered from 1, as
+ * in the trace.
+ *
+ * The trace: "TIME WHO: WHAT", in milliseconds since world_zero(); fences are
+ * told as +µs since then.
+ *
+ *   0.000 a asks 1 2 3: A X +0      a request of a's lock; A P E R V I as in dlock.lua
+ *   0.200 1 to a: yes +0            its answer
+ *   0.200 a has X +0 until 988.000  the call has ended with the lock
+ *   0.200 a: EWOULDBLOCK            the call has ended without
+ *   0.200 a has lost it
+ */
+#ifndef DLOCK_TESTS_CORE_FIXTURE_H
+#define DLOCK_TESTS_CORE_FIXTURE_H
+
+#include "core/lock.h"
+#include "model_master.h"
+
+#define WORLD_CLIENTS 4
+#define WORLD_PARTIES 3  /* of one client */
+#define WORLD_MASTERS 9
+#define LINK_MAX 96      /* messages under way */
+#define LATE_MAX 16
+
+#define MS INT64_C(1000)
+#define SECONDS INT64_C(1000000)
+
+struct message {
+	struct request request;
+	struct model_call call;
+	struct model_reply reply;
+	int64_t there_at_us, back_at_us;
+};
+
+struct link {
+	bool connected;
+	bool held;               /* nothing arrives, in either direction */
+	bool no_kill;            /* the earlier connection can't be killed */
+	int64_t there_us, back_us;
+	int64_t connect_at_us;   /* NEVER_US: not by itself */
+	unsigned count, executed; /* of queue; the first `executed` wait for their answer's arrival */
+	struct message queue[LINK_MAX];
+	unsigned late_count;     /* written to a connection that has ended, not executed yet */
+	struct message late[LATE_MAX];
+};
+
+struct client_settings {
+	int64_t ttl_us, lock_delay_us, node_timeout_us, quorum_timeout_us, max_ttl_us;
+	bool no_quarantine;
+	const char *fingerprint;
+};
+
+struct world;
+
+/* A lock and its user. */
+struct party {
+	struct client *client;
+	struct lock lock;
+	char label[16];
+	bool open, calling; /* a call is under way */
+	int error;          /* of the last call */
+	unsigned calls;     /* that have ended */
+	unsigned losses;
+};
+
+struct failed_send {
+	struct request request;
+};
+
+struct client {
+	struct world *world;
+	unsigned index;
+	bool alive;
+	char name[8];
+	struct client_settings settings;
+	struct quorum quorum;
+	struct party parties[WORLD_PARTIES];
+	struct link links[WORLD_MASTERS];
+	struct attempt *closed;
+	unsigned failed_count;
+	struct failed_send failed[64];
+};
+
+struct world {
+	int64_t now_us, zero_us;
+	unsigned count; /* masters */
+	struct model_master masters[WORLD_MASTERS];
+	bool stopped[WORLD_MASTERS]; /* SIGSTOP */
+	int64_t reconnect_us;        /* after EFFECT_RECONNECT */
+	struct client clients[WORLD_CLIENTS];
+	unsigned client_count;
+	bool silent; /* no trace */
+	char *trace;
+	size_t trace_length, trace_size;
+	unsigned steps_at_once;
+	/* Called after each event, if set. */
+	void (*check)(struct world *world, void *context);
+	/* Called when a call has ended with a lock that was not held before in that mode. */
+	void (*granted)(struct world *world, struct party *party, void *context);
+	void *context;
+};
+
+/* A world of `count` masters that have just been installed. */
+struct world *world_new(unsigned count);
+/* Begin again in the same memory. */
+void world_reset(struct world *world, unsigned count);
+void world_free(struct world *world);
+
+/* A ready world: the masters were initialised by an operator, clients a, b ... are connected, zero is now. */
+struct world *world_ready(unsigned count, unsigned clients);
+
+/* Without `settings`: ttl 1 s, node_timeout 50 ms, quorum_timeout 5 s. Not connected yet. */
+struct client *world_client(struct world *world, const struct client_settings *settings);
+/* The operator's word that all masters are new. */
+void world_init_masters(struct world *world, const struct client *client);
+/* A party on `key`; "db" if NULL. */
+struct party *world_party(struct client *client, const char *key);
+
+/* Calls of a party; the outcome is in the trace and in the party. */
+void party_lock(struct party *party, enum mode mode, int64_t timeout_us);
+void party_unlock(struct party *party);
+void party_verify(struct party *party);
+void party_cancel(struct party *party, int error);
+/* Close its descriptor. */
+void party_close(struct party *party);
+bool party_holds(const struct party *party, enum mode mode);
+/* The token of its attempt under way or of its lock. */
+const char *party_token(const struct party *party);
+
+/* The process is killed: its connections end, nothing is given back. */
+void client_vanish(struct client *client);
+
+/* Time. */
+void world_run(struct world *world, int64_t us);
+void world_run_until_done(struct world *world, struct party *party);
+bool world_step(struct world *world, int64_t until_us);
+/* Zero of the trace is now, and the trace is empty. */
+void world_zero(struct world *world);
+
+/* Links and masters. */
+struct link *world_link(struct client *client, unsigned master);
+void world_connect(struct client *client, unsigned master);
+void world_connect_all(struct client *client);
+/* The connection could not be made. */
+void world_refuse(struct client *client, unsigned master);
+/* It ends. Requests that were not executed are lost, or kept to be delivered late. */
+void world_break(struct client *client, unsigned master, bool keep_late);
+/* What was kept is executed now. */
+void world_deliver_late(struct client *client, unsigned master);
+void world_hold(struct client *client, unsigned master);
+void world_let(struct client *client, unsigned master);
+/* Every connection to the master ends. */
+void world_break_master(struct world *world, unsigned master);
+void world_connect_master(struct world *world, unsigned master);
+void world_stop(struct world *world, unsigned master);
+void world_continue(struct world *world, unsigned master);
+struct model_master *world_master(struct world *world, unsigned master);
+
+/* Masters that carry a value at `key`. */
+unsigned world_carriers(struct world *world, const char *key);
+/* Closed attempts that the client still keeps. */
+unsigned client_owed(const struct client *client);
+
+/* Whether the trace since the last look reads so; else both are printed. Empties it. */
+bool world_said(struct world *world, const char *expected);
+/* Empties it. */
+void world_hush(struct world *world);
+int64_t world_ms(const struct world *world);
+
+#endif

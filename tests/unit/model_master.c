@@ -1,0 +1,537 @@
+/* model_master.c - see model_master.h. */
+#include "model_master.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY_US INT64_C(86400000000)
+#define VIEW_NONE (-2) /* PTTL of a key that is not there */
+
+/* A table is full: the test asks for more than the model was made for. */
+static void too_many(const char *what)
+{
+	fprintf(stderr, "model master: too many %s\n", what);
+	abort();
+}
+
+static void incarnate(struct model_master *master, const char *history)
+{
+	master->starts++;
+	snprintf(master->incarnation, sizeof(master->incarnation), "run%u.%u:%s", master->number, master->starts,
+	         history);
+}
+
+void model_start(struct model_master *master, unsigned number)
+{
+	char history[32];
+
+	memset(master, 0, sizeof(*master));
+	master->number = number;
+	master->script_loaded = true;
+	master->always_known = true;
+	snprintf(history, sizeof(history), "hist%u", number);
+	incarnate(master, history);
+}
+
+/* The script's cache is gone; a client loads it while it connects. */
+void model_restart(struct model_master *master, bool keep)
+{
+	char history[32];
+
+	if (!keep)
+		model_flush(master);
+	snprintf(history, sizeof(history), "hist%u", master->number);
+	incarnate(master, history);
+	master->was_replica = false;
+}
+
+void model_promote(struct model_master *master)
+{
+	char history[32];
+
+	snprintf(history, sizeof(history), "promoted%u.%u", master->number, master->starts);
+	incarnate(master, history);
+	master->was_replica = true;
+}
+
+void model_flush(struct model_master *master)
+{
+	memset(&master->data, 0, sizeof(master->data));
+}
+
+/* ---- the server's keys ---- */
+
+static struct model_key *find_key(const struct model_data *data, const char *name)
+{
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		if (strcmp(data->keys[i].name, name) == 0)
+			return (struct model_key *)&data->keys[i];
+	return NULL;
+}
+
+/* The place of a key, new if need be. */
+static struct model_key *make_key(struct model_data *data, const char *name)
+{
+	struct model_key *key = find_key(data, name);
+
+	for (unsigned i = 0; !key && i < MODEL_KEYS; i++)
+		if (data->keys[i].name[0] == '\0') {
+			key = &data->keys[i];
+			memset(key, 0, sizeof(*key));
+			snprintf(key->name, sizeof(key->name), "%s", name);
+		}
+	if (!key)
+		too_many("keys");
+	return key;
+}
+
+static void drop_key(struct model_data *data, const char *name)
+{
+	struct model_key *key = find_key(data, name);
+
+	if (key)
+		memset(key, 0, sizeof(*key));
+}
+
+static struct model_fence *fence_of(const struct model_data *data, const char *name)
+{
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		if (data->fences[i].known && strcmp(data->fences[i].name, name) == 0)
+			return (struct model_fence *)&data->fences[i];
+	return NULL;
+}
+
+static void set_fence(struct model_data *data, const char *name, uint64_t value)
+{
+	struct model_fence *fence = fence_of(data, name);
+
+	for (unsigned i = 0; !fence && i < MODEL_KEYS; i++)
+		if (!data->fences[i].known)
+			fence = &data->fences[i];
+	if (!fence)
+		too_many("fences");
+	snprintf(fence->name, sizeof(fence->name), "%s", name);
+	fence->known = true;
+	fence->value = value;
+}
+
+static int64_t zset_expiry_ms(const struct model_key *key)
+{
+	int64_t last_ms = 0;
+
+	for (unsigned i = 0; i < key->reader_count; i++)
+		if (key->readers[i].expiry_ms > last_ms)
+			last_ms = key->readers[i].expiry_ms;
+	return last_ms;
+}
+
+static struct model_reader *find_reader(struct model_key *key, const char *token)
+{
+	for (unsigned i = 0; i < key->reader_count; i++)
+		if (strcmp(key->readers[i].token, token) == 0)
+			return &key->readers[i];
+	return NULL;
+}
+
+static void add_reader(struct model_key *key, const char *token, int64_t expiry_ms)
+{
+	struct model_reader *reader = find_reader(key, token);
+
+	if (!reader) {
+		if (key->reader_count == MODEL_READERS)
+			too_many("readers");
+		reader = &key->readers[key->reader_count++];
+		snprintf(reader->token, sizeof(reader->token), "%s", token);
+	}
+	reader->expiry_ms = expiry_ms;
+}
+
+static void drop_reader(struct model_key *key, const char *token)
+{
+	struct model_reader *reader = find_reader(key, token);
+
+	if (reader)
+		*reader = key->readers[--key->reader_count];
+}
+
+/* The script's settle(): the type of what is there now. */
+static enum model_kind settle(struct model_data *data, const char *name, int64_t ms)
+{
+	struct model_key *key = find_key(data, name);
+
+	if (!key)
+		return KIND_NONE;
+	if (key->kind != KIND_ZSET) {
+		if (ms <= key->expiry_ms)
+			return key->kind;
+		drop_key(data, name);
+		return KIND_NONE;
+	}
+	for (unsigned i = key->reader_count; i-- > 0;)
+		if (key->readers[i].expiry_ms <= ms)
+			key->readers[i] = key->readers[--key->reader_count];
+	if (key->reader_count > 0)
+		return KIND_ZSET;
+	drop_key(data, name);
+	return KIND_NONE;
+}
+
+void model_delete(struct model_master *master, const char *key)
+{
+	drop_key(&master->data, key);
+}
+
+void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
+                       int64_t world_us)
+{
+	struct model_key *k = make_key(&master->data, key);
+
+	k->kind = KIND_STRING;
+	snprintf(k->token, sizeof(k->token), "%s", value);
+	k->expiry_ms = (world_us + master->clock_us) / 1000 + ttl_ms;
+}
+
+/* ---- the script ---- */
+
+/* What the branches of one call share, as the script's locals. */
+struct run {
+	struct model_master *master;
+	struct model_data *data;
+	const struct model_call *call;
+	struct model_reply *reply;
+	int64_t us, ms;
+	enum model_kind kind;
+	struct model_key *key; /* NULL: none */
+	struct model_fence *fence;
+	bool mine;
+	bool dirty; /* a script that has written is not stopped for want of memory */
+};
+
+static void view(struct run *r)
+{
+	struct model_data *data = r->data;
+
+	r->reply->code = 1;
+	snprintf(r->reply->epoch, sizeof(r->reply->epoch), "%s", data->epoch);
+	snprintf(r->reply->cluster, sizeof(r->reply->cluster), "%s", data->cluster);
+	if (data->quarantine_until_ms < r->ms)
+		data->quarantine_until_ms = 0;
+	r->reply->quarantine_ms = data->quarantine_until_ms ? data->quarantine_until_ms - r->ms : VIEW_NONE;
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		r->reply->fences += data->fences[i].known;
+}
+
+static bool always_marked(const char *epoch)
+{
+	size_t length = strlen(epoch);
+
+	return length >= 7 && strcmp(epoch + length - 7, ":always") == 0;
+}
+
+static void write_epoch(struct run *r, bool mark)
+{
+	char epoch[EPOCH_MAX + 32];
+
+	snprintf(epoch, sizeof(epoch), "%s:%lld%s", r->call->incarnation, (long long)r->us, mark ? ":always" : "");
+	snprintf(r->data->epoch, sizeof(r->data->epoch), "%.*s", EPOCH_MAX - 1, epoch);
+}
+
+static void introduce(struct run *r)
+{
+	const struct model_call *call = r->call;
+	struct model_data *data = r->data;
+	bool stored = data->epoch[0] != '\0';
+	bool same = stored && strncmp(data->epoch, call->incarnation, strlen(call->incarnation)) == 0;
+	bool marked = stored && always_marked(data->epoch);
+	bool mark = call->durable == '1' || (call->durable == '?' && same && marked);
+
+	if (call->operation == 'N') {
+		write_epoch(r, mark);
+		data->quarantine_until_ms = 0;
+		snprintf(data->cluster, sizeof(data->cluster), "%s", call->cluster);
+	} else {
+		if (!same && !(marked && call->believe == '1'))
+			data->quarantine_until_ms = r->ms + call->quarantine_ms;
+		if (!same || marked != mark)
+			write_epoch(r, mark);
+		if (data->cluster[0] == '\0')
+			snprintf(data->cluster, sizeof(data->cluster), "%s", call->cluster);
+	}
+	view(r);
+}
+
+static void raise(struct run *r, uint64_t to)
+{
+	if (!r->fence || to > r->fence->value) {
+		set_fence(r->data, r->call->key, to);
+		r->fence = fence_of(r->data, r->call->key);
+	}
+}
+
+static void busy(struct run *r)
+{
+	struct model_reply *reply = r->reply;
+
+	reply->code = CODE_BUSY;
+	reply->fence = r->fence ? r->fence->value : 0;
+	reply->pttl_ms = VIEW_NONE;
+	if (r->key)
+		reply->pttl_ms = (r->kind == KIND_ZSET ? zset_expiry_ms(r->key) : r->key->expiry_ms) - r->ms;
+	snprintf(reply->holder, sizeof(reply->holder), "%s",
+	         r->kind == KIND_STRING ? r->key->token
+	         : r->kind == KIND_ZSET ? "zset"
+	         : r->kind == KIND_NONE ? "none"
+	                                : "other");
+}
+
+static void answer(struct run *r, int code, uint64_t fence)
+{
+	r->reply->code = code;
+	r->reply->fence = fence;
+}
+
+static void collect_fences(struct run *r)
+{
+	for (unsigned i = 0; r->us % 64 == 0 && i < MODEL_KEYS; i++)
+		if (r->data->fences[i].known && (int64_t)r->data->fences[i].value <= r->us - DAY_US)
+			r->data->fences[i].known = false;
+}
+
+static void release(struct run *r)
+{
+	uint64_t tomb = r->call->number;
+
+	if (r->mine && r->kind == KIND_STRING) {
+		drop_key(r->data, r->call->key);
+	} else if (r->mine) {
+		drop_reader(r->key, r->call->token);
+		settle(r->data, r->call->key, r->ms);
+	}
+	/* The script ignores that there is no memory for the tombstone. */
+	if (tomb > 0 && (!r->master->out_of_memory || r->dirty || r->mine))
+		raise(r, tomb);
+	collect_fences(r);
+	r->reply->code = 1;
+	r->reply->count = r->mine;
+}
+
+static void mark_broken(struct run *r, const char *token)
+{
+	for (unsigned i = 0; i < MODEL_BROKEN; i++) {
+		struct model_mark *mark = &r->data->marks[i];
+
+		if (mark->token[0] == '\0' || mark->expiry_ms < r->ms) {
+			snprintf(mark->token, sizeof(mark->token), "%s", token);
+			mark->expiry_ms = r->ms + r->call->ttl_ms;
+			return;
+		}
+	}
+	too_many("broken tokens");
+}
+
+static bool is_broken(const struct run *r)
+{
+	for (unsigned i = 0; i < MODEL_BROKEN; i++)
+		if (strcmp(r->data->marks[i].token, r->call->token) == 0 && r->data->marks[i].expiry_ms >= r->ms)
+			return true;
+	return false;
+}
+
+static void break_lock(struct run *r)
+{
+	uint64_t fence = r->fence ? r->fence->value : 0;
+
+	if (r->kind == KIND_OTHER) {
+		r->reply->code = -5;
+		return;
+	}
+	r->reply->code = 1;
+	if (r->kind == KIND_NONE)
+		return;
+	if (r->kind == KIND_STRING) {
+		mark_broken(r, r->key->token);
+		r->reply->count = 1;
+	}
+	for (unsigned i = 0; r->kind == KIND_ZSET && i < r->key->reader_count; i++, r->reply->count++)
+		mark_broken(r, r->key->readers[i].token);
+	raise(r, (fence > (uint64_t)r->us ? fence : (uint64_t)r->us) + 1);
+	drop_key(r->data, r->call->key);
+}
+
+static void set_exclusive(struct run *r, int64_t expiry_ms)
+{
+	drop_key(r->data, r->call->key);
+	r->key = make_key(r->data, r->call->key);
+	r->key->kind = KIND_STRING;
+	snprintf(r->key->token, sizeof(r->key->token), "%s", r->call->token);
+	r->key->expiry_ms = expiry_ms;
+}
+
+static void set_shared(struct run *r, int64_t expiry_ms)
+{
+	if (r->kind == KIND_STRING)
+		drop_key(r->data, r->call->key);
+	r->key = make_key(r->data, r->call->key);
+	r->key->kind = KIND_ZSET;
+	add_reader(r->key, r->call->token, expiry_ms);
+	settle(r->data, r->call->key, r->ms);
+}
+
+/* Whether the next command that needs memory ends the script. */
+static bool no_memory(struct run *r)
+{
+	bool refused = r->master->out_of_memory && !r->dirty;
+
+	if (refused)
+		r->reply->error = MODEL_OOM;
+	return refused;
+}
+
+static void acquire_exclusive(struct run *r)
+{
+	uint64_t proposal = r->call->number;
+	bool alone = r->kind == KIND_ZSET && r->mine && r->key->reader_count == 1;
+	uint64_t floor = r->fence ? r->fence->value : (uint64_t)(r->us - r->call->skew_us);
+	bool again = r->kind == KIND_STRING && r->mine && proposal == floor;
+
+	if (!(r->kind == KIND_NONE || alone || (r->kind == KIND_STRING && r->mine))) {
+		busy(r);
+	} else if (proposal <= floor && !again) {
+		answer(r, r->mine ? CODE_OUTBID : CODE_REJECTED, floor);
+	} else if (!no_memory(r)) {
+		raise(r, proposal);
+		set_exclusive(r, r->ms + r->call->ttl_ms);
+		answer(r, CODE_YES, proposal);
+	}
+}
+
+static void acquire_shared(struct run *r)
+{
+	uint64_t floor = (uint64_t)(r->us - r->call->skew_us);
+
+	if (!(r->kind == KIND_NONE || r->kind == KIND_ZSET || r->mine)) {
+		busy(r);
+		return;
+	}
+	if (no_memory(r))
+		return;
+	floor = r->call->number > floor ? r->call->number : floor;
+	floor = r->fence ? r->fence->value : floor;
+	floor = r->call->floor > floor ? r->call->floor : floor;
+	raise(r, floor);
+	set_shared(r, r->ms + r->call->ttl_ms);
+	answer(r, CODE_YES, floor);
+}
+
+static void acquire(struct run *r)
+{
+	if ((int64_t)r->call->number > r->us + r->call->skew_us)
+		answer(r, CODE_SKEWED, r->fence ? r->fence->value : 0);
+	else if (r->call->mode == 'X')
+		acquire_exclusive(r);
+	else
+		acquire_shared(r);
+}
+
+static void poll(struct run *r)
+{
+	if (r->kind == KIND_NONE || (r->call->mode == 'S' && r->kind == KIND_ZSET))
+		answer(r, CODE_FREE, r->fence ? r->fence->value : 0);
+	else
+		busy(r);
+}
+
+static void extend(struct run *r)
+{
+	const struct model_call *call = r->call;
+	int64_t expiry_ms = r->ms + call->ttl_ms;
+	bool exclusive = call->mode == 'X';
+	bool vacant = r->kind == KIND_NONE || (!exclusive && r->kind == KIND_ZSET && !r->mine);
+	bool alone = exclusive && r->kind == KIND_ZSET && r->mine && r->key->reader_count == 1;
+	bool repair = (vacant || alone) &&
+	              (call->repair == '1' ||
+	               (call->repair == 'g' && (!r->fence || r->fence->value <= call->number))) &&
+	              !is_broken(r);
+
+	if (!repair && (!r->mine || (exclusive && r->kind != KIND_STRING))) {
+		busy(r);
+		return;
+	}
+	if (repair && no_memory(r)) /* else it writes nothing new, or deletes first */
+		return;
+	if (repair)
+		raise(r, call->number);
+	if (exclusive)
+		set_exclusive(r, expiry_ms);
+	else
+		set_shared(r, expiry_ms);
+	answer(r, repair ? CODE_REPAIRED : CODE_YES, r->fence ? r->fence->value : 0);
+}
+
+static void on_lock(struct run *r)
+{
+	char operation = r->call->operation;
+
+	r->key = find_key(r->data, r->call->key);
+	r->dirty = r->key && r->key->kind == KIND_ZSET;
+	r->kind = settle(r->data, r->call->key, r->ms);
+	r->key = find_key(r->data, r->call->key);
+	r->fence = fence_of(r->data, r->call->key);
+	r->mine = (r->kind == KIND_STRING && strcmp(r->key->token, r->call->token) == 0) ||
+	          (r->kind == KIND_ZSET && find_reader(r->key, r->call->token));
+	if (operation == 'R')
+		release(r);
+	else if (operation == 'B')
+		break_lock(r);
+	else if (strcmp(r->data->epoch, r->call->epoch) != 0)
+		r->reply->code = CODE_EPOCH;
+	else if (operation == 'P')
+		poll(r);
+	else if (operation == 'A')
+		acquire(r);
+	else if (operation == 'E')
+		extend(r);
+	else
+		abort();
+}
+
+void model_execute(struct model_master *master, const struct model_call *call, int64_t world_us,
+                   struct model_reply *reply)
+{
+	struct run r = {.master = master, .data = &master->data, .call = call, .reply = reply};
+
+	memset(reply, 0, sizeof(*reply));
+	reply->pttl_ms = -1;
+	reply->us = r.us = world_us + master->clock_us;
+	r.ms = r.us / 1000;
+	if (!master->script_loaded)
+		reply->error = MODEL_NOSCRIPT;
+	else if (master->read_only && call->operation != 'V' && call->operation != 'P')
+		reply->error = MODEL_READONLY;
+	else if (call->operation == 'V')
+		view(&r);
+	else if (call->operation == 'I' || call->operation == 'N')
+		introduce(&r);
+	else
+		on_lock(&r);
+}
+
+bool model_holds(const struct model_master *master, const char *key, const char *token, int64_t world_us)
+{
+	struct model_data copy = master->data;
+	int64_t ms = (world_us + master->clock_us) / 1000;
+	enum model_kind kind = settle(&copy, key, ms);
+	struct model_key *k = find_key(&copy, key);
+
+	if (kind == KIND_NONE || !token)
+		return kind != KIND_NONE;
+	return kind == KIND_STRING ? strcmp(k->token, token) == 0 : kind == KIND_ZSET && find_reader(k, token);
+}
+
+uint64_t model_fence(const struct model_master *master, const char *key)
+{
+	struct model_fence *fence = fence_of(&master->data, key);
+
+	return fence ? fence->value : 0;
+}

@@ -1,0 +1,133 @@
+/*
+ * model_master.h - a master in C: what dlock.lua does, without a server.
+ *
+ * Owns: the keys of one model master, and its incarnation, clock and errors.
+ * Must never: know the core's state, draw random numbers or read a clock; it
+ * allocates nothing, so that copying the struct is a snapshot.
+ *
+ * How it works: a call holds the script's arguments, named; model_execute()
+ * follows the script branch by branch, in its order, with the server's own
+ * rules of expiry (a key is gone once the clock is past its expiry, a reader
+ * as soon as it reaches it). The integration tests hold it against real
+ * servers. The simulator uses the same file.
+ */
+#ifndef DLOCK_TESTS_MODEL_MASTER_H
+#define DLOCK_TESTS_MODEL_MASTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/effect.h"
+#include "core/quorum.h"
+#include "token.h"
+
+#define MODEL_KEYS 8
+#define MODEL_READERS 16
+#define MODEL_BROKEN 16
+#define MODEL_NAME_MAX 32
+
+/* The arguments of one call of the script. */
+struct model_call {
+	char operation; /* V I N A P E R B */
+	char key[MODEL_NAME_MAX];
+	char epoch[EPOCH_MAX];
+	char token[TOKEN_MAX];
+	char mode;        /* X S */
+	int64_t ttl_ms;   /* A E; B: how long the mark lives */
+	uint64_t number;  /* A: proposal; E: fence of the lock; R: tombstone */
+	int64_t skew_us;  /* A */
+	uint64_t floor;   /* A */
+	char repair;      /* E */
+	char incarnation[INCARNATION_MAX]; /* I N */
+	char durable, believe;
+	char cluster[96];
+	int64_t quarantine_ms;
+};
+
+enum model_error { MODEL_OK, MODEL_NOSCRIPT, MODEL_OOM, MODEL_READONLY };
+
+struct model_reply {
+	enum model_error error; /* else the rest */
+	int code;
+	int64_t us;
+	uint64_t fence;
+	int64_t pttl_ms;
+	char holder[TOKEN_MAX];
+	int64_t count; /* R: 1 if it was there; B: how many were removed */
+	/* V I N */
+	char epoch[EPOCH_MAX];
+	int64_t quarantine_ms;
+	char cluster[96];
+	int64_t fences;
+};
+
+enum model_kind { KIND_NONE, KIND_STRING, KIND_ZSET, KIND_OTHER };
+
+struct model_reader {
+	char token[TOKEN_MAX];
+	int64_t expiry_ms;
+};
+
+struct model_key {
+	char name[MODEL_NAME_MAX]; /* "": not used */
+	enum model_kind kind;
+	char token[TOKEN_MAX];     /* KIND_STRING */
+	int64_t expiry_ms;         /* KIND_STRING, KIND_OTHER */
+	struct model_reader readers[MODEL_READERS];
+	unsigned reader_count;
+};
+
+struct model_fence {
+	char name[MODEL_NAME_MAX];
+	bool known;
+	uint64_t value;
+};
+
+/* An operator's mark on one token. */
+struct model_mark {
+	char token[TOKEN_MAX];
+	int64_t expiry_ms;
+};
+
+/* What the server keeps. */
+struct model_data {
+	struct model_key keys[MODEL_KEYS];
+	struct model_fence fences[MODEL_KEYS];
+	struct model_mark marks[MODEL_BROKEN];
+	char epoch[EPOCH_MAX];
+	char cluster[96];
+	int64_t quarantine_until_ms; /* 0: none */
+};
+
+struct model_master {
+	struct model_data data;
+	int64_t clock_us; /* the master's clock minus the world's */
+	char incarnation[INCARNATION_MAX];
+	unsigned starts;
+	unsigned number;
+	bool script_loaded, out_of_memory, read_only;
+	bool always_known, always, was_replica; /* as INFO and CONFIG tell */
+};
+
+/* A server that has just been installed. */
+void model_start(struct model_master *master, unsigned number);
+/* Its process ends and starts again, with its data or without. */
+void model_restart(struct model_master *master, bool keep);
+/* A replica of it, with all of its data, takes over behind the same address. */
+void model_promote(struct model_master *master);
+/* FLUSHALL */
+void model_flush(struct model_master *master);
+/* FLUSHALL of one lock's key alone: a vote is lost, the fence stays. */
+void model_delete(struct model_master *master, const char *key);
+/* A foreign client's SET key value PX ttl. */
+void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
+                       int64_t world_us);
+
+void model_execute(struct model_master *master, const struct model_call *call, int64_t world_us,
+                   struct model_reply *reply);
+
+/* Whether `token`, or with NULL anybody, is at `key` now. */
+bool model_holds(const struct model_master *master, const char *key, const char *token, int64_t world_us);
+uint64_t model_fence(const struct model_master *master, const char *key);
+
+#endif

@@ -13,6 +13,7 @@
 
 #include "config.h"
 #include "node.h"
+#include "script.h"
 #include "tests/harness/fake.h"
 #include "tests/harness/servers.h"
 
@@ -1386,7 +1387,67 @@ Test(liars, closes_at_every_byte)
 	cr_assert_leq(open_descriptors(), before + 1);
 }
 
-/* Bytes of a valid handshake turned over: never a crash, always an end or a connection. */
+/* The answers of a real handshake, in one piece. */
+static char *real_answers(void)
+{
+	char *info = servers_command(servers, 0, "INFO"), *answers = NULL;
+
+	cr_assert_not_null(info);
+	cr_assert_gt(asprintf(&answers,
+	                      ":5\r\n$%zu\r\n%s\r\n*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"
+	                      "*2\r\n$11\r\nappendfsync\r\n$6\r\nalways\r\n*2\r\n$1\r\nn\r\n$2\r\nno\r\n"
+	                      "*2\r\n$4\r\nsave\r\n$0\r\n\r\n$40\r\n%s\r\n",
+	                      strlen(info), info, script_sha()),
+	             0);
+	free(info);
+	return answers;
+}
+
+static void check_answers(const char *answers, size_t size, bool must_be_right)
+{
+	struct fake_options options = {.script = answers, .script_size = size, .cut_after = (int64_t)size};
+
+	fake = fake_start(&options);
+	cr_assert_not_null(fake);
+	driver = driver_new(fake_address(fake));
+	start(driver);
+	cr_assert(until(driver, &driver->disconnected, 1, 5000));
+	if (must_be_right)
+		cr_assert(driver->connected == 1 && driver->facts.always && driver->facts.info_known, "%s", driver->why);
+	driver_free(driver);
+	driver = NULL;
+	fake_stop(fake);
+	fake = NULL;
+}
+
+/* A real handshake with some bytes turned into others: a connection or a sentence. */
+Test(liars, damaged_bytes)
+{
+	static const char bytes[] = "*$+-:\r\n0919\xff\0x";
+	char *right, *damaged;
+	size_t size;
+
+	one_server(NULL);
+	right = real_answers();
+	size = strlen(right);
+	check_answers(right, size, true);
+	damaged = malloc(size);
+	srandom(7);
+	for (int i = 0; i < 1000; i++) {
+		memcpy(damaged, right, size);
+		for (long count = 1 + random() % 4; count > 0; count--) {
+			/* Half of them where the protocol's own bytes are dense. */
+			size_t at = (size_t)random() % (random() % 2 ? size : 180);
+
+			damaged[random() % 2 ? at : size - 1 - at] = bytes[(size_t)random() % sizeof(bytes)];
+		}
+		check_answers(damaged, size, false);
+	}
+	free(damaged);
+	free(right);
+}
+
+/* INFO with fields that are empty, huge, negative, or none at all. */
 Test(liars, damaged_info)
 {
 	static const char *const values[] = {"", "-1", "99999999999999999999", "x", "\x01\x02"};

@@ -1099,7 +1099,9 @@ static void *dns_serve(void *unused)
 
 static void dns_start(bool silent)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f0a0000 + (uint32_t)(getpid() & 0xffff))};
+	uint32_t number = 0x7f0a0000 + (uint32_t)(getpid() & 0xffff); /* 127.10.x.y */
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(number)};
 	char path[] = "/tmp/dlock-resolv.XXXXXX", text[64];
 	int file;
 

@@ -5,6 +5,7 @@
  * one connection a master. Everything here runs under the keeper's mutex.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -255,17 +256,45 @@ static int64_t cluster_next_us(const struct cluster *cluster, int64_t now_us)
 	return next_us;
 }
 
+/* OpenSSL writes without MSG_NOSIGNAL. The keeper's thread blocks every signal; in a thread of
+ * the user's, a SIGPIPE that our write has raised is taken away before it is seen. */
+static void flush_guarded(struct node *node, int64_t now_us)
+{
+	static const struct timespec at_once = {0};
+	sigset_t pipe, before, pending;
+	bool was_pending;
+
+	sigpending(&pending);
+	was_pending = sigismember(&pending, SIGPIPE) == 1;
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, &before);
+	node_flush(node, now_us);
+	if (!was_pending)
+		while (sigtimedwait(&pipe, NULL, &at_once) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void flush(struct cluster *cluster, unsigned master, int64_t now_us)
+{
+	if (cluster->config.servers[master].tls)
+		flush_guarded(cluster->nodes[master], now_us);
+	else
+		node_flush(cluster->nodes[master], now_us);
+	timers_set(&keeper.timers, &cluster->node_timers[master], node_next_us(cluster->nodes[master]));
+}
+
 void cluster_settle(struct cluster *cluster, struct handle *handle)
 {
 	int64_t now_us = keeper_now_us();
 
 	deliver_failed(cluster);
-	for (unsigned i = 0; cluster->dirty >> i; i++)
+	for (unsigned i = 0; i < cluster->config.server_count; i++)
 		if (cluster->dirty >> i & 1) {
-			node_flush(cluster->nodes[i], now_us);
-			timers_set(&keeper.timers, &cluster->node_timers[i], node_next_us(cluster->nodes[i]));
+			cluster->dirty &= ~(UINT32_C(1) << i); /* before: a connection that breaks steps the locks */
+			flush(cluster, i, now_us);
 		}
-	cluster->dirty = 0;
 	if (handle)
 		timers_set(&keeper.timers, &handle->timer, lock_next_us(&handle->lock, now_us));
 	timers_set(&keeper.timers, &cluster->timer, cluster_next_us(cluster, now_us));

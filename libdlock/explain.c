@@ -23,6 +23,15 @@ static void say(struct explanation *e, const char *remedy, const char *format, .
 	snprintf(e->remedy, sizeof(e->remedy), "%s", remedy);
 }
 
+static unsigned answering(const struct quorum *quorum)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < quorum->settings.count; i++)
+		count += quorum->masters[i].connected && quorum->masters[i].viewed;
+	return count;
+}
+
 static void explain_cluster(const struct quorum *quorum, const struct master *m, struct explanation *e)
 {
 	switch (m->reason) {
@@ -44,6 +53,13 @@ static void explain_cluster(const struct quorum *quorum, const struct master *m,
 		    "its cluster was made with max_ttl %" PRId64 " ms, but %" PRId64 " ms is configured here",
 		    m->view.max_ttl_ms, quorum->settings.max_ttl_us / 1000);
 		break;
+	case REASON_UNDECIDED:
+		if (answering(quorum) < quorum->majority) {
+			say(e, "It is fine itself, and votes as soon as a majority of the masters can be reached.",
+			    "has answered, but fewer than a majority of the masters have");
+			break;
+		}
+		/* fall through */
 	default:
 		say(e, "Masters of several clusters, or too few of one: give all clients the same list, or run dlock --init --yes "
 		       "with the list that is right.",
@@ -137,6 +153,10 @@ void explain_master(const struct cluster *cluster, unsigned master, struct expla
 		    cluster->problems[master][0] ? cluster->problems[master] : "is still being connected to");
 		break;
 	case STANDING_ASKED:
+		if (m->reason == REASON_UNDECIDED) {
+			explain_cluster(&cluster->quorum, m, ret);
+			break;
+		}
 		say(ret, "It does not count until it has answered.", "is still being asked what it is");
 		break;
 	case STANDING_QUARANTINED:

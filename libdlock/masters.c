@@ -37,7 +37,7 @@ static int public_state(const struct cluster *cluster, unsigned index)
 	case STANDING_REFUSED:
 		return DLOCK_MASTER_REFUSED;
 	default:
-		return DLOCK_MASTER_UNREACHED;
+		return m->reason == REASON_UNDECIDED ? DLOCK_MASTER_REFUSED : DLOCK_MASTER_UNREACHED;
 	}
 }
 

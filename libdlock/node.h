@@ -10,14 +10,16 @@
  *
  * How it works. node_start() begins connecting; node_ready() and node_tick()
  * drive it. After connecting it asks, pipelined in one write: AUTH, SELECT,
- * CLIENT ID, CLIENT KILL ID of the previous connection (so that late writes die
- * with it), INFO, CONFIG GET of the durability settings, SCRIPT LOAD. When the
- * answers are in it calls `connected` with the facts. Commands sent with
- * node_send() before that are not accepted. When the connection ends, every
- * command without an answer is reported by `reply` with NODE_BROKEN, oldest
- * first, then `disconnected` is called once, and a new connection is tried
- * after a back-off (20 ms doubling to 1 s, ±25 %, from the jitter in
- * `random`). Callbacks may call node_send(), never node_free().
+ * CLIENT ID, INFO, CONFIG GET of the durability settings, SCRIPT LOAD. If the
+ * server is still the one of the previous connection, that one is ended there
+ * with CLIENT KILL, so that late writes die with it. When the answers are in it
+ * calls `connected` with the facts; commands are accepted from then on. When the
+ * connection ends, every command without an answer is reported by `reply` with
+ * NODE_BROKEN, oldest first; then, and after every attempt that failed before
+ * `connected`, `disconnected` is called once, and a new connection is tried
+ * after a back-off (20 ms doubling to 1 s, +-25 %, from the jitter in
+ * `random`). Callbacks may call node_send() and node_reconnect() (which is
+ * carried out after the callback), never node_free().
  */
 #ifndef DLOCK_NODE_H
 #define DLOCK_NODE_H
@@ -41,7 +43,7 @@ struct node_facts {
 	bool always_known;      /* CONFIG GET was permitted */
 	bool always;            /* appendonly yes, appendfsync always, no-appendfsync-on-rewrite no */
 	bool kill_permitted;    /* CLIENT KILL of the previous connection worked, or there was none to kill */
-	unsigned version;       /* 70015 for 7.0.15 (Redis' number; Valkey's redis_version) */
+	unsigned version;       /* 70015 for 7.0.15 (of Valkey its own number) */
 	unsigned connected_replicas;
 	char version_text[48];  /* "7.0.15", "8.1.1 (valkey)" */
 	char role[16];

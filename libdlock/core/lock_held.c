@@ -145,12 +145,13 @@ static void extended(struct lock *lock, struct vote *vote, const struct request 
 		vote->until_us = until_us;
 }
 
-/* A vote that came when the claim had been made. */
+/* A vote that came when the claim had been made. With the fence of the claim it is as good as those before: the
+ * master has accepted it above everything that it had granted until then. */
 static void late_vote(struct lock *lock, struct vote *vote, const struct request *request,
                       const struct answer *answer, int64_t now_us)
 {
 	lock_record(lock, request, answer, now_us);
-	vote->proven = false;
+	vote->proven = answer->code == CODE_YES && answer->fence == lock->fence;
 }
 
 void lock_held_answered(struct lock *lock, const struct request *request, const struct answer *answer,

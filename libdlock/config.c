@@ -347,7 +347,7 @@ static int quorum_is_running(const char *value, char *problem, size_t problem_si
 		return r;
 	for (unsigned i = 0; i < count && r == 0; i++)
 		r = servers[i].kind == SERVER_UNIX && stat(servers[i].path, &st) == 0 && S_ISSOCK(st.st_mode);
-	servers_free(servers, count);
+	servers_list_free(servers, count);
 	return r;
 }
 
@@ -634,7 +634,7 @@ int config_resolve(const struct dlock_options *options, struct config *ret_confi
 
 void config_clear(struct config *config)
 {
-	servers_free(config->servers, config->server_count);
+	servers_list_free(config->servers, config->server_count);
 	free(config->prefix);
 	free(config->tls_ca);
 	free(config->tls_cert);

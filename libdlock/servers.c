@@ -457,7 +457,7 @@ int servers_parse(const char *value, struct server **ret_servers, unsigned *ret_
 	}
 	if (r == -ENOMEM)
 		snprintf(why, why_size, "out of memory");
-	servers_free(servers, count);
+	servers_list_free(servers, count);
 	return r;
 }
 
@@ -468,7 +468,7 @@ void servers_free_secret(char *secret)
 	free(secret);
 }
 
-void servers_free(struct server *servers, unsigned count)
+void servers_list_free(struct server *servers, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		free(servers[i].host);

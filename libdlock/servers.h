@@ -21,11 +21,11 @@
 #include "config.h"
 
 /* 0, or -EINVAL or -ENOMEM with a sentence in `why`; the outputs are untouched
- * on failure. The result is given back with servers_free(). */
+ * on failure. The result is given back with servers_list_free(). */
 int servers_parse(const char *value, struct server **ret_servers, unsigned *ret_count, char *why, size_t why_size);
 
 /* Wipes the passwords; NULL is fine. */
-void servers_free(struct server *servers, unsigned count);
+void servers_list_free(struct server *servers, unsigned count);
 
 /* Frees a string that may be secret, and wipes it first; NULL is fine. */
 void servers_free_secret(char *secret);

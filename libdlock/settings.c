@@ -98,7 +98,7 @@ static int check_servers(const struct rule *rule, const char *value, char *why, 
 	if (r < 0)
 		snprintf(why, why_size, "%s: %s", rule->name, problem);
 	else
-		servers_free(servers, count);
+		servers_list_free(servers, count);
 	return r;
 }
 

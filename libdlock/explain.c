@@ -150,7 +150,7 @@ void explain_master(const struct cluster *cluster, unsigned master, struct expla
 	switch (m->standing) {
 	case STANDING_UNREACHED:
 		say(ret, "It does not count until it can be reached.", "%s",
-		    cluster->problems[master][0] ? cluster->problems[master] : "is still being connected to");
+		    cluster->problems[master][0] ? cluster->problems[master] : "has not answered so far");
 		break;
 	case STANDING_ASKED:
 		if (m->reason == REASON_UNDECIDED) {

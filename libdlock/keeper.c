@@ -202,6 +202,14 @@ static void register_fork_handlers(void)
  * any state that a fork can meet, and their connections are the parent's. */
 static void forget_parent(void)
 {
+	static struct keeper *left; /* keeps the memory reachable, so that no leak is reported in a child */
+	struct keeper *copy = keeper.clusters || keeper.watches ? malloc(sizeof(*copy)) : NULL;
+
+	if (copy) {
+		*copy = keeper;
+		copy->parent = left;
+		left = copy;
+	}
 	keeper.armed_us = INT64_MAX;
 	keeper.clusters = NULL;
 	keeper.watches = NULL;

@@ -116,6 +116,7 @@ struct keeper {
 	/* Descriptors of the parent, in a child of fork. */
 	uint64_t *inherited;
 	size_t inherited_count;
+	struct keeper *parent; /* in a copy that is kept of what was left behind */
 };
 
 extern struct keeper keeper;

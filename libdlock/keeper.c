@@ -84,14 +84,14 @@ static void arm(void)
 	int64_t at_us = first ? first->at_us : INT64_MAX;
 	struct itimerspec when = {0};
 
-	if (at_us == keeper.armed_us)
+	/* Armed for an earlier moment it may stay: it is armed anew when it has fired. Most timers are
+	 * moved or unset before they are due, and each setting is a system call. */
+	if (at_us >= keeper.armed_us)
 		return;
 	keeper.armed_us = at_us;
-	if (at_us != INT64_MAX) {
-		at_us = at_us > 0 ? at_us : 1; /* 0 would disarm it */
-		when.it_value.tv_sec = at_us / 1000000;
-		when.it_value.tv_nsec = at_us % 1000000 * 1000;
-	}
+	at_us = at_us > 0 ? at_us : 1; /* 0 would disarm it */
+	when.it_value.tv_sec = at_us / 1000000;
+	when.it_value.tv_nsec = at_us % 1000000 * 1000;
 	timerfd_settime(keeper.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
@@ -181,6 +181,12 @@ static void after_fork_parent(void)
  * keeper had allocated stays as it is, and is not used again. */
 static void after_fork_child(void)
 {
+	/* A child that has used nothing and forks itself: what it has now under the numbers of the
+	 * parent's keeper are its own descriptors. */
+	if (!keeper.running) {
+		pthread_mutex_init(&keeper.mutex, NULL);
+		return;
+	}
 	for (struct cluster *cluster = keeper.clusters; cluster; cluster = cluster->next)
 		cluster_abandon_after_fork(cluster);
 	handle_free_all_after_fork();

@@ -176,8 +176,11 @@ static void send_request(struct cluster *cluster, const struct request *request)
 	struct wire_command command;
 
 	if (!sent) {
+		/* What a master is has to be answered some day, or it would be waited for until it breaks. */
 		if (request->attempt)
 			attempt_not_sent(request->attempt, request);
+		else
+			reconnect(cluster, request->master, "out of memory");
 		return;
 	}
 	sent->request = *request;

@@ -64,6 +64,14 @@ void error_detail_clear(void)
 	detail[0] = '\0';
 }
 
+int error_fail(int error)
+{
+	if (!*detail)
+		error_detail_set("%s", dlock_strerror(error));
+	errno = error;
+	return -1;
+}
+
 const char *dlock_error_detail(void)
 {
 	return detail;

@@ -3,7 +3,7 @@
  *
  * Owns: the one table from errno to its meaning here (dlock_strerror()), and
  * each thread's sentence about its last failure (dlock_error_detail()).
- * Must never: print, allocate, or change errno.
+ * Must never: print, allocate, or change errno (but for error_fail()).
  */
 #ifndef DLOCK_ERROR_H
 #define DLOCK_ERROR_H
@@ -15,5 +15,9 @@
 void error_detail_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void error_detail_clear(void);
+
+/* How a public function fails: sets errno to `error`, which is positive, and gives -1. No
+ * failure is without a sentence: where none was set, it is the meaning of `error`. */
+int error_fail(int error);
 
 #endif

@@ -224,12 +224,6 @@ static int judge(const struct survey *survey)
 	return -ENOLCK;
 }
 
-static int fail(int error)
-{
-	errno = -error;
-	return -1;
-}
-
 /* `name` NULL: all. */
 static int look(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options)
 {
@@ -245,7 +239,7 @@ static int look(const char *name, dlock_holder_fn *each, void *arg, const struct
 	error_detail_clear();
 	error = survey_enter(name, options, false, &config, &cluster);
 	if (error)
-		return fail(error);
+		return error_fail(-error);
 	records.pattern = prefix_pattern(config.prefix);
 	survey = records.pattern ? survey_new(cluster) : NULL;
 	if (survey) {
@@ -267,7 +261,7 @@ static int look(const char *name, dlock_holder_fn *each, void *arg, const struct
 		error = tell_all(&records, config.prefix, quorum, each, arg);
 	config_clear(&config);
 	free_records(&records);
-	return error < 0 ? fail(error) : error;
+	return error < 0 ? error_fail(-error) : error;
 }
 
 int dlock_query_with(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options)
@@ -284,7 +278,7 @@ int dlock_list_with(dlock_holder_fn *each, void *arg, const struct dlock_options
 {
 	if (!each) {
 		error_detail_set("dlock_list() needs a function to call");
-		return fail(-EINVAL);
+		return error_fail(EINVAL);
 	}
 	return look(NULL, each, arg, options);
 }
@@ -321,7 +315,7 @@ int dlock_break_with(const char *name, const struct dlock_options *options)
 	error_detail_clear();
 	error = survey_enter(name ? name : "", options, false, &config, &cluster);
 	if (error)
-		return fail(error);
+		return error_fail(-error);
 	survey = survey_new(cluster);
 	error = survey ? 0 : -ENOMEM;
 	if (survey) {
@@ -340,7 +334,7 @@ int dlock_break_with(const char *name, const struct dlock_options *options)
 		survey_free(survey);
 	}
 	survey_leave(cluster, &config);
-	return error ? fail(error) : 0;
+	return error ? error_fail(-error) : 0;
 }
 
 int dlock_break(const char *name)

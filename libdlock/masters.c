@@ -17,12 +17,6 @@ struct report {
 	struct dlock_master master;
 };
 
-static int fail(int error)
-{
-	errno = -error;
-	return -1;
-}
-
 static int public_state(const struct cluster *cluster, unsigned index)
 {
 	const struct master *m = &cluster->quorum.masters[index];
@@ -122,11 +116,11 @@ int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_opti
 	error_detail_clear();
 	if (!each) {
 		error_detail_set("dlock_masters() needs a function to call");
-		return fail(-EINVAL);
+		return error_fail(EINVAL);
 	}
 	error = survey_enter(NULL, options, true, &config, &cluster);
 	if (error)
-		return fail(error);
+		return error_fail(-error);
 	count = cluster->quorum.settings.count;
 	error = view_all(cluster);
 	reports = calloc(count, sizeof(*reports));
@@ -137,7 +131,7 @@ int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_opti
 	survey_leave(cluster, &config);
 	if (error || !reports) {
 		free(reports);
-		return fail(-ENOMEM);
+		return error_fail(ENOMEM);
 	}
 	tell_reports(reports, count, each, arg);
 	free(reports);
@@ -212,18 +206,18 @@ int dlock_init_with(int flags, const struct dlock_options *options)
 	error_detail_clear();
 	if (flags & ~DLOCK_INIT_FORCE) {
 		error_detail_set("unknown flags 0x%x: DLOCK_INIT_FORCE is known", (unsigned)flags);
-		return fail(-EINVAL);
+		return error_fail(EINVAL);
 	}
 	error = survey_enter(NULL, options, true, &config, &cluster);
 	if (error)
-		return fail(error);
+		return error_fail(-error);
 	error = view_all(cluster);
 	if (!error && !(flags & DLOCK_INIT_FORCE))
 		error = refuse_used(cluster);
 	if (!error)
 		error = declare_new(cluster);
 	survey_leave(cluster, &config);
-	return error < 0 ? fail(error) : error;
+	return error < 0 ? error_fail(-error) : error;
 }
 
 int dlock_init(int flags)

@@ -17,12 +17,6 @@
 #include "handle.h"
 #include "options.h"
 
-static int fail(int error)
-{
-	errno = error;
-	return -1;
-}
-
 /* A descriptor that handle_enter() has refused. */
 static int refuse(int fd, int error)
 {
@@ -30,7 +24,7 @@ static int refuse(int fd, int error)
 		error_detail_set("descriptor %d was inherited through fork: open the lock anew in this process", fd);
 	else
 		error_detail_set("%d is not an open descriptor of dlock_open()", fd);
-	return fail(-error);
+	return error_fail(-error);
 }
 
 /* ---- open ---- */
@@ -93,15 +87,15 @@ int dlock_open_with(const char *name, int flags, const struct dlock_options *opt
 	if (flags & ~(DLOCK_CLOEXEC | DLOCK_NONBLOCK)) {
 		error_detail_set("unknown flags 0x%x: DLOCK_CLOEXEC and DLOCK_NONBLOCK are known",
 		                 (unsigned)flags & ~(unsigned)(DLOCK_CLOEXEC | DLOCK_NONBLOCK));
-		return fail(EINVAL);
+		return error_fail(EINVAL);
 	}
 	error = handle_config(name ? name : "", options, &config, &length);
 	if (error)
-		return fail(-error);
+		return error_fail(-error);
 	error = keeper_enter();
 	if (error) {
 		config_clear(&config);
-		return fail(-error);
+		return error_fail(-error);
 	}
 	/* The cluster takes the configuration over; what the handle needs of it is plain but for the prefix. */
 	masters = config;
@@ -113,7 +107,7 @@ int dlock_open_with(const char *name, int flags, const struct dlock_options *opt
 	           : handle_open(cluster, &config, name, length, flags & DLOCK_CLOEXEC, flags & DLOCK_NONBLOCK);
 	keeper_leave();
 	free(config.prefix);
-	return fd < 0 ? fail(-fd) : fd;
+	return fd < 0 ? error_fail(-fd) : fd;
 }
 
 int dlock_open(const char *name, int flags)
@@ -211,7 +205,7 @@ static int call(int fd, struct user_call *what)
 	if (what->kind == CALL_KIND_UNLOCK)
 		handle_drain(fd);
 	error = handle->nonblock ? call_async(handle, fd, what) : call_and_wait(handle, fd, what);
-	return error ? fail(error) : 0;
+	return error ? error_fail(error) : 0;
 }
 
 int dlock_timedlock(int fd, int operation, int timeout_ms)
@@ -220,7 +214,7 @@ int dlock_timedlock(int fd, int operation, int timeout_ms)
 
 	if (timeout_ms < -1) {
 		error_detail_set("timeout_ms %d: at least 0, or -1 for ever", timeout_ms);
-		return fail(EINVAL);
+		return error_fail(EINVAL);
 	}
 	if (operation & LOCK_NB)
 		what.timeout_us = 0;
@@ -236,7 +230,7 @@ int dlock_timedlock(int fd, int operation, int timeout_ms)
 		break;
 	default:
 		error_detail_set("operation %d: one of LOCK_SH, LOCK_EX and LOCK_UN, with or without LOCK_NB", operation);
-		return fail(EINVAL);
+		return error_fail(EINVAL);
 	}
 	return call(fd, &what);
 }
@@ -335,7 +329,7 @@ int dlock_result(int fd)
 		error = handle->result;
 	explain_call(handle, error);
 	keeper_leave();
-	return error ? fail(error) : 0;
+	return error ? error_fail(error) : 0;
 }
 
 static int public_state(const struct lock *lock)
@@ -362,7 +356,7 @@ int dlock_stat(int fd, struct dlock_stat *stat, size_t size)
 	error_detail_clear();
 	if (!stat || size == 0) {
 		error_detail_set("stat must be given, with the size of the structure");
-		return fail(EINVAL);
+		return error_fail(EINVAL);
 	}
 	error = enter_fresh(fd, &handle);
 	if (error)
@@ -386,32 +380,32 @@ int dlock_stat(int fd, struct dlock_stat *stat, size_t size)
 	return 0;
 }
 
-/* 0 with the lock's state in *ret, or an errno. */
-static int held(int fd, struct dlock_stat *ret)
+/* The lock's state in *ret, or false with errno. */
+static bool held(int fd, struct dlock_stat *ret)
 {
 	if (dlock_stat(fd, ret, sizeof(*ret)) < 0)
-		return errno;
+		return false;
 	if (ret->state == DLOCK_STATE_HELD && ret->remaining_ns > 0)
-		return 0;
-	return ret->state == DLOCK_STATE_LOST || ret->state == DLOCK_STATE_HELD ? ESTALE : ENOLCK;
+		return true;
+	if (ret->state == DLOCK_STATE_LOST || ret->state == DLOCK_STATE_HELD) {
+		error_fail(ESTALE);
+		return false;
+	}
+	error_detail_set("the lock is not held");
+	error_fail(ENOLCK);
+	return false;
 }
 
 uint64_t dlock_token(int fd)
 {
 	struct dlock_stat stat;
-	int error = held(fd, &stat);
 
-	if (error)
-		errno = error;
-	return error ? 0 : stat.token;
+	return held(fd, &stat) ? stat.token : 0;
 }
 
 int64_t dlock_remaining(int fd)
 {
 	struct dlock_stat stat;
-	int error = held(fd, &stat);
 
-	if (error)
-		errno = error;
-	return error ? 0 : stat.remaining_ns;
+	return held(fd, &stat) ? stat.remaining_ns : 0;
 }

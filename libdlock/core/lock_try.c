@@ -231,15 +231,37 @@ static void judge_poll(struct lock *lock, const struct tally *tally, int64_t now
 	}
 }
 
-/* One master first: its yes opens the round to all. */
+/* When a round goes on without those that have not answered: for the one that is asked first
+ * not before a few of its usual round trips, or far masters would never be asked one first. */
+static int64_t hurry_at_us(const struct lock *lock)
+{
+	int64_t hurry_us = LOCK_HURRY_US;
+
+	if (lock->state == LOCK_TRY && lock->serial)
+		for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
+			int64_t trips_us = 4 * lock->quorum->masters[i].best_rtt_us;
+
+			if (lock->attempt->votes[i].ballot == BALLOT_ASKED && trips_us > hurry_us)
+				hurry_us = trips_us;
+		}
+	return lock->round_us + hurry_us;
+}
+
+/* One master first: its yes opens the round to all, and so does its silence: it may be stopped. */
+static void open_round(struct lock *lock, int64_t now_us)
+{
+	lock->serial = false;
+	lock->round_us = now_us; /* the others have their full time */
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
+		if (lock->attempt->votes[i].ballot == BALLOT_NONE && quorum_askable(lock->quorum, i, now_us))
+			acquire_from(lock, i, now_us);
+}
+
 static void judge_first(struct lock *lock, const struct tally *tally, int64_t now_us)
 {
-	if (tally->yes) {
-		lock->serial = false;
-		lock->round_us = now_us; /* the others have their full time */
-		for (unsigned i = 0; i < lock->quorum->settings.count; i++)
-			if (lock->attempt->votes[i].ballot == BALLOT_NONE && quorum_askable(lock->quorum, i, now_us))
-				acquire_from(lock, i, now_us);
+	/* A first master that has just stopped is not waited for either. */
+	if (tally->yes || (tally->pending && now_us >= lock->round_us + LOCK_HURRY_US)) {
+		open_round(lock, now_us);
 	} else if (tally->outbid && lock->proposals < PROPOSALS_MAX) {
 		lock_propose(lock, now_us);
 	} else if (tally->busy || tally->outbid) {
@@ -364,7 +386,7 @@ void lock_try_expire(struct lock *lock, int64_t now_us)
 
 int64_t lock_try_next_us(const struct lock *lock, int64_t now_us)
 {
-	int64_t hurry_us = lock->round_us + LOCK_HURRY_US, end_us = lock->round_us + lock->settings.node_timeout_us;
+	int64_t hurry_us = hurry_at_us(lock), end_us = lock->round_us + lock->settings.node_timeout_us;
 
 	return now_us < hurry_us && hurry_us < end_us ? hurry_us : end_us;
 }

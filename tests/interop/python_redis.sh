@@ -45,7 +45,7 @@ check "dlock gave it back" [ "$(tail -n 1 "$work/holder")" = released ]
 check "  and redis-py gets it" status_is 0 python_lock try job
 
 # Each adds to one file under the lock; what one overwrites of another is lost.
-times=50
+times=25
 echo 0 >"$work/counter"
 export work
 dlock_count()

@@ -379,7 +379,14 @@ check "after kill -9 of dlock-local the servers end" eventually none_below "$wor
 check "  the directory goes" eventually no_run_left
 check "  and the command ends" eventually ended "$(cat "$work/command")"
 
-timeout -s TERM 0.3 "$local_quorum" run sleep 300 >/dev/null 2>&1
+for delay in 0.02 0.05 0.1 0.2 0.3 0.5; do
+	timeout -s TERM "$delay" "$local_quorum" run sleep 300 >/dev/null 2>&1
+	"$local_quorum" run sleep 300 >/dev/null 2>&1 &
+	runner=$!
+	sleep "$delay"
+	kill -KILL "$runner"
+	wait "$runner" 2>/dev/null
+done
 check "run that was interrupted at its start leaves nothing behind" eventually no_run_left
 
 echo "1..$tests"

@@ -636,6 +636,26 @@ Test(lock, undecided_round_hurries_past_a_stopped_master)
 	world_free(w);
 }
 
+/* Whichever master it is that stops, also the one that a waiter asks first when it finds the lock free. */
+Test(lock, waiter_does_not_wait_for_a_master_that_has_just_stopped)
+{
+	for (unsigned stopped = 1; stopped <= 5; stopped++) {
+		struct world *w = world_ready(5, 2);
+		struct party *a = holder_in(w, 0, X), *b = party_in(w, 1);
+
+		b->lock.settings.node_timeout_us = 2 * SECONDS;
+		w->clients[1].quorum.settings.node_timeout_us = 2 * SECONDS;
+		party_lock(b, X, -1);
+		world_run(w, 200 * MS);
+		party_unlock(a);
+		world_run(w, 1 * MS);
+		world_stop(w, stopped);
+		world_run(w, 300 * MS);
+		cr_assert(party_holds(b, X), "master %u had stopped\n%s", stopped, w->trace);
+		world_free(w);
+	}
+}
+
 Test(lock, trying_without_a_majority_takes_node_timeout)
 {
 	struct world *w = world_ready(5, 1);

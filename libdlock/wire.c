@@ -41,8 +41,9 @@ static void format_introduction(struct wire_command *c, const struct request *re
 
 	add_text(c, in->incarnation);
 	add_text(c, !in->always_known ? "?" : in->always ? "1" : "0");
-	/* A mark of durability says nothing of data that came from another server. */
-	add_text(c, in->was_replica ? "0" : "1");
+	/* A mark of durability says nothing of data that came from another server. And where nothing is appended
+	 * now, what was loaded may be a snapshot that is older than the last promises. */
+	add_text(c, in->was_replica || !in->always_known || !in->always ? "0" : "1");
 	quorum_cluster_text(quorum, c->cluster, sizeof(c->cluster));
 	add_text(c, c->cluster);
 	add_number(c, 0, (uint64_t)(quorum->quarantine_us / 1000));

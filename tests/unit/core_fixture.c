@@ -308,7 +308,7 @@ static void format_introduction(struct model_call *call, const struct quorum *qu
 
 	memcpy(call->incarnation, in->incarnation, sizeof(call->incarnation));
 	call->durable = !in->always_known ? '?' : in->always ? '1' : '0';
-	call->believe = in->was_replica ? '0' : '1';
+	call->believe = in->was_replica || !in->always_known || !in->always ? '0' : '1';
 	quorum_cluster_text(quorum, call->cluster, sizeof(call->cluster));
 	call->quarantine_ms = quorum->quarantine_us / 1000;
 }

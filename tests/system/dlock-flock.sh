@@ -199,15 +199,23 @@ limited 20 env -u DLOCK_SERVERS "$DLOCK" --config config.d/other.conf "$name" sh
 is "--config is not handed on to the command" "$status:$(cat out)" "0:unset"
 limited 20 sh -c 'ls /proc/self/fd >before; "$@"' sh "$DLOCK" "$name" sh -c 'ls /proc/self/fd'
 is "the command inherits no descriptor of dlock's" "$(wc -l <out)" "$(wc -l <before)"
+# The C library keeps signals 32 and 33 for itself, and sets them when a thread
+# starts: what a caller has done to those is not kept by any program with threads.
+standard_signals() {
+	local name mask
+	while read -r name mask; do
+		printf '%s %x\n' "$name" $((0x$mask & ~0x180000000))
+	done <"$1"
+}
 limited 20 grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status
 cp out signals.before
 limited 20 "$DLOCK" "$name" grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status
-is "the command has the signal mask and dispositions of its caller" "$(cat out)" "$(cat signals.before)"
+is "the command has the signal mask and dispositions of its caller" "$(standard_signals out)" "$(standard_signals signals.before)"
 limited 20 sh -c 'trap "" TERM USR1; exec "$@"' sh "$DLOCK" "$name" grep -E '^SigIgn' /proc/self/status
 limited 20 sh -c 'trap "" TERM USR1; exec grep -E "^SigIgn" /proc/self/status; true'
 cp out ignored.before
 limited 20 sh -c 'trap "" TERM USR1; exec "$@"' sh "$DLOCK" "$name" grep -E '^SigIgn' /proc/self/status
-is "ignored signals stay ignored" "$(cat out)" "$(cat ignored.before)"
+is "ignored signals stay ignored" "$(standard_signals out)" "$(standard_signals ignored.before)"
 limited 20 sh -c 'ps -o pgid= -p $$; exec "$@"' sh "$DLOCK" "$name" sh -c 'ps -o pgid= -p $$'
 is "the command is in dlock's process group" "$(sed -n 1p out | tr -d ' ')" "$(sed -n 2p out | tr -d ' ')"
 

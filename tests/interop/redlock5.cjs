@@ -18,8 +18,10 @@ const clients = process.env.DLOCK_SERVERS.split(",").map((server) => {
 	return new Client({ host, port: Number(port) });
 });
 
-function locker(retryCount) {
-	const redlock = new Redlock(clients, { retryCount, retryDelay: 20, retryJitter: 20 });
+// Without its own retries: between those it keeps the masters that it got, and then
+// takes its own keys for somebody else's, until they expire.
+function locker() {
+	const redlock = new Redlock(clients, { retryCount: 0 });
 	// Told for every master that has the lock for another: no error here.
 	redlock.on("error", () => {});
 	return redlock;
@@ -30,7 +32,7 @@ function pause(ms) {
 }
 
 async function hold(name, ms) {
-	const lock = await locker(0).acquire([name], Number(ms));
+	const lock = await locker().acquire([name], Number(ms));
 	console.log("held");
 	await new Promise((resolve) => process.stdin.on("end", resolve).resume());
 	await lock.release();
@@ -40,7 +42,7 @@ async function hold(name, ms) {
 async function attempt(name) {
 	let lock;
 	try {
-		lock = await locker(0).acquire([name], 5000);
+		lock = await locker().acquire([name], 5000);
 	} catch (error) {
 		console.error(error.message);
 		return error.name === "ExecutionError" ? 1 : 2;
@@ -49,10 +51,22 @@ async function attempt(name) {
 	return 0;
 }
 
+async function acquirePatiently(redlock, name, ms) {
+	for (;;) {
+		try {
+			return await redlock.acquire([name], ms);
+		} catch (error) {
+			if (error.name !== "ExecutionError")
+				throw error;
+			await pause(20 + 20 * Math.random());
+		}
+	}
+}
+
 async function count(name, file, times) {
-	const redlock = locker(-1);
+	const redlock = locker();
 	for (let i = 0; i < Number(times); i++) {
-		const lock = await redlock.acquire([name], 10000);
+		const lock = await acquirePatiently(redlock, name, 10000);
 		const number = Number(fs.readFileSync(file, "utf8"));
 		// Long enough for another to come between, if it could.
 		await pause(2);

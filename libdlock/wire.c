@@ -7,6 +7,9 @@
 
 #include "script.h"
 
+#define FENCE_MAX (INT64_C(1) << 53) /* what the script's numbers carry exactly */
+#define MS_MAX (INT64_C(1) << 52)
+
 static void add(struct wire_command *c, const char *text, size_t length)
 {
 	c->argv[c->argc] = text;
@@ -114,23 +117,56 @@ void wire_format_survey(struct wire_command *c, char operation, const char *key,
 
 int64_t wire_clock_us(const struct value *value)
 {
-	return value ? value_integer(value_at(value, 1), 0) : 0;
+	int64_t clock_us = value ? value_integer(value_at(value, 1), 0) : 0;
+
+	return clock_us > 0 && clock_us <= FENCE_MAX ? clock_us : 0;
+}
+
+/* What the script may say, whole: {code, clock, fence, ms left, holder}, of which each code has its part. A
+ * vote is only what can't be read as anything else. */
+static bool is_answer(int64_t code, const struct value *value)
+{
+	int64_t fence = value_integer(value_at(value, 2), -1), ms = value_integer(value_at(value, 3), INT64_MIN);
+	size_t length;
+
+	switch (code) {
+	case CODE_EPOCH:
+		return true;
+	case CODE_BUSY:
+		if (ms < -2 || ms > MS_MAX || !value_string(value_at(value, 4), &length))
+			return false;
+		return fence >= 0 && fence <= FENCE_MAX;
+	case CODE_YES:
+	case CODE_OUTBID:
+	case CODE_REPAIRED:
+	case CODE_FREE:
+	case CODE_SKEWED:
+	case CODE_REJECTED:
+		return fence >= 0 && fence <= FENCE_MAX;
+	default:
+		return false;
+	}
 }
 
 void wire_answer(struct answer *ret, enum node_answer kind, const struct value *value, const char *text)
 {
 	const char *holder;
 	size_t length = 0;
+	int64_t code;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->pttl_ms = -1;
-	if (kind != NODE_REPLY || value_kind(value) != VALUE_ARRAY || value_count(value) < 2) {
-		ret->code = kind == NODE_BROKEN                                        ? CODE_BROKEN
-		            : kind == NODE_ERROR && wire_remedy(text) == WIRE_LOAD     ? CODE_NOT_CARRIED_OUT
-		                                                                       : CODE_ERROR;
+	ret->code = CODE_ERROR;
+	if (kind == NODE_BROKEN)
+		ret->code = CODE_BROKEN;
+	else if (kind == NODE_ERROR && wire_remedy(text) == WIRE_LOAD)
+		ret->code = CODE_NOT_CARRIED_OUT;
+	if (kind != NODE_REPLY || value_kind(value) != VALUE_ARRAY)
 		return;
-	}
-	ret->code = (int)value_integer(value_at(value, 0), CODE_ERROR);
+	code = value_integer(value_at(value, 0), CODE_ERROR);
+	if (!is_answer(code, value))
+		return;
+	ret->code = (int)code;
 	ret->master_us = wire_clock_us(value);
 	ret->fence = (uint64_t)value_integer(value_at(value, 2), 0);
 	ret->pttl_ms = value_integer(value_at(value, 3), -1);
@@ -165,6 +201,8 @@ bool wire_view(struct view *ret, const struct value *value)
 	ret->quarantine_ms = value_integer(value_at(value, 3), 0);
 	if (ret->quarantine_ms == -1)
 		ret->quarantine_ms = 1000; /* without an end, set by hand: looked at again and again */
+	if (ret->quarantine_ms > MS_MAX)
+		ret->quarantine_ms = MS_MAX;
 	cluster = value_string(value_at(value, 4), &length);
 	view_parse_cluster(ret, cluster, cluster ? length : 0);
 	ret->fences = value_integer(value_at(value, 5), 0);

@@ -140,7 +140,8 @@ void attempt_answered_closed(struct attempt *attempt, const struct request *requ
 	if (answer->code == CODE_YES) {
 		vote->release = RELEASE_DONE;
 		vote->touched = false;
-	} else if (answer->code == CODE_NOT_CARRIED_OUT) {
+	} else if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
+		vote->resent++;
 		if (attempt->quorum->masters[request->master].connected)
 			send_release(attempt, request->master, now_us, effects);
 		else

@@ -42,6 +42,8 @@ enum release {
 	RELEASE_DONE,
 };
 
+#define RESENT_MAX 3 /* rule 5, in a row */
+
 struct vote {
 	enum ballot ballot;
 	enum release release;

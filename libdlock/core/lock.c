@@ -239,7 +239,10 @@ void lock_answered(const struct request *request, const struct answer *answer, i
 		return;
 	}
 	attempt->in_flight--;
-	if (answer->fence > lock->seen_fence)
+	/* No master accepts a fence beyond its clock and the skew: one that tells of such a fence would only make
+	 * every further proposal one that all the others refuse. */
+	if (answer->fence > lock->seen_fence &&
+	    answer->fence <= (uint64_t)(quorum_clock_us(lock->quorum, now_us) + SKEW_US))
 		lock->seen_fence = answer->fence;
 	if (answer->code == CODE_EPOCH)
 		effects->list[effects->count++] =

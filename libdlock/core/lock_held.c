@@ -173,6 +173,8 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	} else if (request->op == OP_ACQUIRE) {
 		if (request->serial == vote->last_serial)
 			late_vote(lock, vote, request, answer, now_us);
+		else if (answer->code == CODE_YES && answer->fence == lock->fence)
+			vote->proven = true; /* a renewal was sent behind it, and its answer follows */
 	} else if (answer->code == CODE_YES || answer->code == CODE_REPAIRED) {
 		extended(lock, vote, request, answer->code == CODE_REPAIRED);
 	} else if (answer->code == CODE_BUSY) {

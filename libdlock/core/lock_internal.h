@@ -5,7 +5,6 @@
 #include "core/lock.h"
 
 #define PROPOSALS_MAX 8
-#define RESENT_MAX 3     /* rule 5 of attempt.h, in a row */
 #define LOCK_HURRY_US 5000 /* how long a round waits for more answers than it needs */
 
 /* What a round of requests has come to. */

@@ -10,6 +10,7 @@
 #define PROBE_MIN_US 50000
 #define PROBE_MAX_US 1000000
 #define CLUSTER_VERSION 1
+#define MAX_TTL_MOST_MS (INT64_C(1) << 52) /* so that microseconds can be added */
 
 static void judge(struct quorum *quorum, int64_t now_us, struct effects *effects);
 
@@ -63,7 +64,8 @@ bool view_parse_cluster(struct view *view, const char *text, size_t length)
 	memcpy(copy, text, length);
 	copy[length] = '\0';
 	if (sscanf(copy, "%u %16[0-9a-f] %u %lld%n", &version, id, &count, &max_ttl_ms, &end) != 4 ||
-	    (size_t)end != length || version != CLUSTER_VERSION || max_ttl_ms <= 0 || count == 0)
+	    (size_t)end != length || version != CLUSTER_VERSION || max_ttl_ms <= 0 ||
+	    max_ttl_ms > MAX_TTL_MOST_MS || count == 0)
 		return false;
 	memcpy(view->cluster_id, id, sizeof(view->cluster_id));
 	view->cluster_count = count;

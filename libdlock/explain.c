@@ -217,7 +217,10 @@ void explain_call(const struct handle *handle, int error)
 		error_detail_set("the lock is held by another");
 		break;
 	case ESTALE:
-		error_detail_set("the lease was lost: unlock or close, and lock again");
+		if (handle->lock.state == LOCK_HELD)
+			error_detail_set("the masters' answers are no proof that the lock was held without a gap");
+		else
+			error_detail_set("the lease was lost: unlock or close, and lock again");
 		break;
 	default:
 		error_detail_clear();

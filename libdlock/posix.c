@@ -171,8 +171,6 @@ static void explain_later(int fd, const struct user_call *what, int error)
 	}
 	if (error == ENOLCK && what->kind == CALL_KIND_VERIFY && handle->lock.state != LOCK_HELD)
 		error_detail_set("the lock is not held");
-	else if (error == ESTALE && what->kind == CALL_KIND_VERIFY && handle->lock.state == LOCK_HELD)
-		error_detail_set("the masters' answers are no proof that the lock was held without a gap");
 	else
 		explain_call(handle, error);
 	keeper_leave();

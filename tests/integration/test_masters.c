@@ -628,6 +628,7 @@ Test(cluster, an_even_number)
 	int fd, rival;
 
 	begin_with(&setup);
+	expect_voting(4, 3000);
 	fd = open_lock("even");
 	rival = open_lock("even");
 	must(dlock_lock(fd));

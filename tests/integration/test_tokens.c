@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,5 +323,132 @@ Test(tokens, readers_lie_between_the_writers)
 	}
 	must(dlock_close(a));
 	must(dlock_close(b));
+	end();
+}
+
+/* ---- clocks ---- */
+
+/* Where the clock of the servers that are started from now on stands. `dir` must not forbid execution. */
+static volatile int64_t *shift_clock(const char *dir)
+{
+	const char *top = getenv("abs_top_srcdir"), *cc = getenv("CC");
+	char source[4096], shim[4096], file[4096], command[16384], here[] = __FILE__;
+	void *offset;
+	int fd;
+
+	snprintf(source, sizeof(source), "%s%s/tests/harness/clock_shim.c", top ? top : dirname(here), top ? "" : "/../..");
+	snprintf(shim, sizeof(shim), "%s/shim.so", dir);
+	snprintf(file, sizeof(file), "%s/clock", dir);
+	snprintf(command, sizeof(command), "%s -D_GNU_SOURCE -O1 -shared -fPIC -o %s %s -ldl", cc && *cc ? cc : "cc", shim,
+	         source);
+	cr_assert_eq(system(command), 0, "%s", command);
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert(fd >= 0 && ftruncate(fd, sizeof(int64_t)) == 0);
+	offset = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	cr_assert_neq(offset, MAP_FAILED);
+	close(fd);
+	setenv("DLOCK_TEST_CLOCK", file, 1);
+	setenv("LD_PRELOAD", shim, 1);
+	return offset;
+}
+
+static volatile int64_t *begin_with_a_clock(const char *settings, int64_t offset_us)
+{
+	const char *base = getenv("TMPDIR");
+	char dir[256], path[300];
+	volatile int64_t *offset;
+
+	begin(settings, SERVERS_ALWAYS);
+	snprintf(dir, sizeof(dir), "%s/dlock-clock-XXXXXX", base ? base : "/tmp");
+	cr_assert_not_null(mkdtemp(dir));
+	offset = shift_clock(dir);
+	*offset = offset_us;
+	must(servers_restart(fleet.servers, 0, true));
+	unsetenv("LD_PRELOAD");
+	/* Both are mapped where they are needed. */
+	snprintf(path, sizeof(path), "%s/shim.so", dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/clock", dir);
+	unlink(path);
+	rmdir(dir);
+	return offset;
+}
+
+static bool clock_is_refused(void)
+{
+	struct fleet_sight sight;
+
+	fleet_look(fleet.options, &sight);
+	return sight.at[0].state == DLOCK_MASTER_REFUSED && strstr(sight.at[0].problem, "its clock ");
+}
+
+/* What the sentence says, in milliseconds; 0 if it is not about a clock that is off. */
+static long told_offset_ms(void)
+{
+	static const char words[] = "its clock stands ";
+	struct fleet_sight sight;
+	const char *found;
+
+	fleet_look(fleet.options, &sight);
+	found = strstr(sight.at[0].problem, words);
+	return found ? strtol(found + sizeof(words) - 1, NULL, 10) : 0;
+}
+
+/* Alone of its opinion, by more than is good for short leases: it never votes, and nobody misses it. */
+static void clock_off_by(int64_t offset_us)
+{
+	int64_t error_ms;
+	struct peer peers[2];
+	uint64_t token = 0;
+	long fds[2];
+	int fd;
+
+	begin_with_a_clock("quorum_timeout=5000", offset_us);
+	cr_assert(FLEET_UNTIL(clock_is_refused(), 4000));
+	error_ms = told_offset_ms() - offset_us / 1000;
+	cr_assert(error_ms > -200 && error_ms < 200, "it is told to be off by %ld ms", told_offset_ms());
+	fd = open_lock("clock");
+	start_peers(peers, fds, "clock");
+	for (int turn = 0; turn < 10; turn++)
+		token = take_turns(peers, fds, fd, token);
+	peer_kill(&peers[0]);
+	peer_kill(&peers[1]);
+	must(dlock_close(fd));
+	end();
+}
+
+Test(tokens, with_a_clock_that_is_ahead) { clock_off_by(1000000); }
+Test(tokens, with_a_clock_that_is_behind) { clock_off_by(-3600000000); }
+
+/* It jumps while it votes and a lock is held, both ways; the tokens go on, and in the end it votes again. */
+Test(tokens, with_a_clock_that_jumps)
+{
+	volatile int64_t *offset = begin_with_a_clock("ttl=2000 quorum_timeout=5000", 0);
+	uint64_t token = 0;
+	struct dlock_stat stat;
+	struct peer peers[2];
+	long fds[2];
+	int fd;
+
+	cr_assert(FLEET_UNTIL(fleet_voting(fleet.options) == 5, 4000));
+	fd = open_lock("jump");
+	start_peers(peers, fds, "jump");
+	for (int jump = 0; jump < 2; jump++) {
+		int held = open_lock("held through the jump");
+
+		must(dlock_lock(held));
+		token = take_turns(peers, fds, fd, token);
+		*offset = jump ? 0 : 1500000;
+		for (int turn = 0; turn < 5; turn++)
+			token = take_turns(peers, fds, fd, token);
+		cr_assert(FLEET_UNTIL(clock_is_refused(), 3000));
+		must(dlock_verify(held));
+		must(dlock_close(held));
+	}
+	cr_assert(FLEET_UNTIL(dlock_stat(fd, &stat, sizeof(stat)) == 0 && stat.masters_up == 5, FLEET_MAX_TTL_MS + 4000));
+	token = take_turns(peers, fds, fd, token);
+	peer_kill(&peers[0]);
+	peer_kill(&peers[1]);
+	must(dlock_close(fd));
 	end();
 }

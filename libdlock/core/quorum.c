@@ -139,6 +139,9 @@ void quorum_viewed(struct quorum *quorum, unsigned index, const struct view *vie
 		/* The master's quarantine ends by its clock; whether it has is asked again then. */
 		m->quarantined_until_us = view->quarantine_ms > 0 ? now_us + view->quarantine_ms * 1000 : 0;
 	} else {
+		/* What was known may be what a failed introduction was to change: asked for anew, and not at once, or
+		 * a master that always fails would be asked without a pause. */
+		m->viewed = false;
 		m->probe_at_us = now_us + PROBE_MAX_US;
 	}
 	judge(quorum, now_us, effects);

@@ -83,7 +83,7 @@ static void expect_voting(int count, int most_ms)
 /* A refusal is complete with what is wrong and what to do. */
 static void expect(int i, int state, const char *words)
 {
-	cr_assert(FLEET_UNTIL(state_of(i) == state, 4000), "master %d: state %d, not %d: %s", i, sight.at[i].state, state,
+	cr_assert(FLEET_UNTIL(state_of(i) == state, 20000), "master %d: state %d, not %d: %s", i, sight.at[i].state, state,
 	          sight.at[i].problem);
 	says(i, words);
 	cr_assert(sight.at[i].remedy[0] != '\0', "no remedy for: %s", sight.at[i].problem);

@@ -46,6 +46,14 @@ static const bool is_sanitized = true;
 static const bool is_sanitized = false;
 #endif
 
+/* It keeps descriptors of its own in the process, and has its own limit for them. */
+static bool on_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	return preloaded && strstr(preloaded, "vgpreload");
+}
+
 enum who { WHO_NOBODY, WHO_CALLER, WHO_ALL };
 
 static atomic_int fail_who;
@@ -115,7 +123,8 @@ static bool excused(int result, const char *what, int at)
 
 	if (result >= 0)
 		return true;
-	if ((error == ENOMEM || error == ENOLCK) && *dlock_error_detail())
+	/* Masters to which nothing can be sent are no quorum; what could not be given back there is in the way. */
+	if ((error == ENOMEM || error == ENOLCK || error == ETIMEDOUT) && *dlock_error_detail())
 		return true;
 	fprintf(stderr, "%s with request %d for memory failing: errno %s, \"%s\"\n", what, at,
 	        strerrorname_np(error) ? strerrorname_np(error) : "0", dlock_error_detail());
@@ -405,7 +414,7 @@ static int use_after_fork(struct servers *servers, int fd, int expected)
 	struct dlock_stat stat;
 	int own, count = -1;
 
-	CHECK(stress_descriptors() == expected);
+	CHECK(stress_descriptors() == expected || on_valgrind());
 	CHECK(dlock_unlock(fd) == -1 && errno == ECHILD && strstr(dlock_error_detail(), "fork"));
 	CHECK(dlock_stat(fd, &stat, sizeof(stat)) == -1 && errno == ECHILD);
 	CHECK(grandchild_keeps_files() == 0);
@@ -427,10 +436,12 @@ static int use_after_fork(struct servers *servers, int fd, int expected)
 
 static void test_fork(struct servers *servers, int before_library)
 {
-	struct dlock_options *options = stress_options(servers);
-	int fd = dlock_open_with("forked", DLOCK_CLOEXEC, options);
+	static struct dlock_options *options; /* static as in main() */
 	pid_t child;
+	int fd;
 
+	options = stress_options(servers);
+	fd = dlock_open_with("forked", DLOCK_CLOEXEC, options);
 	CHECK_CALL(dlock_lock(fd) == 0);
 	child = fork();
 	if (child == 0)
@@ -514,7 +525,8 @@ int main(void)
 	if (!servers)
 		return 1;
 	before = stress_descriptors();
-	test_descriptor_limit(servers);
+	if (!on_valgrind())
+		test_descriptor_limit(servers);
 	test_memory_fresh(servers, WHO_CALLER, false);
 	test_memory_fresh(servers, WHO_ALL, false);
 	test_memory_fresh(servers, WHO_ALL, true);

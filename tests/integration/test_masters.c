@@ -287,6 +287,8 @@ static void demoted(enum servers_persistence persistence, int of)
 	begin_with(&setup);
 	fd = open_lock("demoted");
 	other = open_lock("another");
+	/* Who votes at the grant vouches for it later. */
+	cr_assert(FLEET_UNTIL(stat_of(fd).masters_up == 5, 10000));
 	must(dlock_lock(fd));
 	must(servers_demote(fleet.servers, 0, of));
 	must(dlock_lock(other)); /* finds it out, and goes on */
@@ -379,7 +381,7 @@ static struct fake *fake_with_info(const char *info)
 	struct fake *fake;
 
 	options.script_size = (size_t)snprintf(script, sizeof(script),
-	                                       ":7\r\n$%zu\r\n%s\r\n"
+	                                       "-NOPERM no CLIENT ID, so that a later connection kills none\r\n$%zu\r\n%s\r\n"
 	                                       "*2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n"
 	                                       "*2\r\n$11\r\nappendfsync\r\n$8\r\neverysec\r\n"
 	                                       "*2\r\n$25\r\nno-appendfsync-on-rewrite\r\n$2\r\nno\r\n"

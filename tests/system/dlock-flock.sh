@@ -152,7 +152,7 @@ is "free when the holder has ended" "$status" 0
 # flock(1)'s own test: a shared holder for a while, others beside it.
 new_name
 start=$(now_ms)
-"$DLOCK" --shared "$name" sh -c 'echo >held; sleep 3' &
+"$DLOCK" --shared "$name" sh -c 'echo >held; sleep 8' &
 first=$!
 until_true 10 [ -e held ]
 limited 20 "$DLOCK" --nonblock --conflict-exit-code 123 "$name" echo never
@@ -161,11 +161,11 @@ limited 20 "$DLOCK" --shared "$name" echo shared
 is "shared: two readers" "$status:$(cat out)" "0:shared"
 limited 20 "$DLOCK" --nonblock --exclusive --conflict-exit-code 123 "$name" echo never
 is "exclusive: refused beside a shared lock" "$status" 123
-limited 20 "$DLOCK" --timeout 8 --conflict-exit-code 5 "$name" echo after
+limited 30 "$DLOCK" --timeout 20 --conflict-exit-code 5 "$name" echo after
 took=$(($(now_ms) - start))
 is "timeout: got when the reader has ended" "$status:$(cat out)" "0:after"
-check "time-check: not before the reader has ended ($took ms)" [ "$took" -ge 3000 ]
-check "time-check: soon after the reader has ended ($took ms)" [ "$took" -lt 7000 ]
+check "time-check: not before the reader has ended ($took ms)" [ "$took" -ge 8000 ]
+check "time-check: soon after the reader has ended ($took ms)" [ "$took" -lt 18000 ]
 ended 10 "$first"
 is "the reader ends well" "$status" 0
 rm -f held

@@ -53,6 +53,11 @@ found=$(includes tools/*.[ch] | awk '$2 !~ /^</' | while read -r file name; do
 done)
 empty "the command knows nothing of the inside of the library" "$found"
 
+found=$(includes fuse/*.[ch] | awk '$2 !~ /^</' | while read -r file name; do
+	[ -e "fuse/$name" ] || [ "$name" = build.h ] || echo "$file includes $name"
+done)
+empty "the mount knows nothing of the inside of the library" "$found"
+
 # Symbols that the core's objects want and do not have between themselves.
 objects=$(find "$built/libdlock/core" -maxdepth 1 -name '*.o'; ls "$built/libdlock/token.o" 2>/dev/null)
 if [ -z "$objects" ]; then

@@ -5,7 +5,7 @@
 # --- every file is part of the build ---------------------------------------------------
 
 missing=
-for file in libdlock/*.[ch] libdlock/core/*.[ch] tools/*.[ch] tests/unit/*.c tests/integration/*.c tests/system/*.sh tests/checks/*.sh man/*.[1-9]; do
+for file in libdlock/*.[ch] libdlock/core/*.[ch] fuse/*.[ch] tools/*.[ch] tests/unit/*.c tests/integration/*.c tests/system/*.sh tests/checks/*.sh man/*.[1-9]; do
 	[ -e "$file" ] || continue
 	case $file in libdlock/script_data.h) continue ;; esac
 	folder=${file%%/*}
@@ -31,7 +31,7 @@ empty "no function has more than 70 lines" "$found"
 # --- every file says what it is ------------------------------------------------------------
 
 missing=
-for file in libdlock/*.[ch] libdlock/core/*.[ch] tools/*.[ch]; do
+for file in libdlock/*.[ch] libdlock/core/*.[ch] fuse/*.[ch] tools/*.[ch]; do
 	[ -e "$file" ] && [ "$file" != libdlock/script_data.h ] || continue
 	head -n 3 "$file" | grep -q -F "$(basename "$file") - " || missing+="$file "
 done

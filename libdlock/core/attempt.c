@@ -57,6 +57,19 @@ void attempt_send(struct attempt *attempt, struct request request, unsigned mast
 	emit(attempt, &request, now_us, effects);
 }
 
+bool attempt_resend(struct attempt *attempt, const struct request *request, const struct answer *answer,
+                    int64_t now_us, struct effects *effects)
+{
+	struct vote *vote = &attempt->votes[request->master];
+
+	if (answer->code != CODE_NOT_CARRIED_OUT || attempt->closed || request->serial != vote->last_serial ||
+	    vote->resent >= RESENT_MAX)
+		return false;
+	vote->resent++;
+	attempt_send(attempt, *request, request->master, now_us, effects);
+	return true;
+}
+
 void attempt_not_sent(struct attempt *attempt, const struct request *request)
 {
 	struct vote *vote = &attempt->votes[request->master];

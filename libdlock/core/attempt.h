@@ -17,7 +17,8 @@
  *     reconnect it is sent again; the earlier connection has been killed.
  *  4. The tombstone is the highest proposal + 1 (exclusive attempts).
  *  5. NOSCRIPT: sent again only if the attempt is open and nothing later was
- *     sent for it to that master; a release is always sent again.
+ *     sent for it to that master, RESENT_MAX times in a row at most; a release
+ *     is always sent again.
  */
 #ifndef DLOCK_ATTEMPT_H
 #define DLOCK_ATTEMPT_H
@@ -95,6 +96,11 @@ void attempt_voted(struct attempt *attempt, const struct request *request, const
 /* Ask one master. */
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
                   struct effects *effects);
+
+/* Rule 5, for the answer to anything but a release: true if the request was sent again, and its next
+ * answer counts instead of this one. To begin the row anew is the caller's: vote.resent. */
+bool attempt_resend(struct attempt *attempt, const struct request *request, const struct answer *answer,
+                    int64_t now_us, struct effects *effects);
 
 /* A request of an effect did not leave, for want of memory: nothing will answer it. */
 void attempt_not_sent(struct attempt *attempt, const struct request *request);

@@ -127,11 +127,8 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	attempt_voted(lock->attempt, request, answer);
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
 		return;
-	if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
-		vote->resent++;
-		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects))
 		return;
-	}
 	vote->resent = 0;
 	lock_record(lock, request, answer, now_us);
 	vote->proven = proven;

@@ -165,9 +165,8 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	}
 	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
 		attempt_voted(lock->attempt, request, answer);
-	if (answer->code == CODE_NOT_CARRIED_OUT && request->serial == vote->last_serial && vote->resent < RESENT_MAX) {
-		vote->resent++;
-		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects)) {
+		/* Its answer will tell. */
 	} else if (answer->code == CODE_BROKEN || answer->code == CODE_ERROR) {
 		vote->doubtful = true; /* nobody knows whether it was carried out */
 	} else if (request->op == OP_ACQUIRE) {

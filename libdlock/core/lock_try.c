@@ -351,11 +351,8 @@ void lock_try_answered(struct lock *lock, const struct request *request, const s
 	/* The answer to a proposal that was raised meanwhile decides nothing. */
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
 		return;
-	if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
-		vote->resent++;
-		attempt_send(lock->attempt, *request, request->master, now_us, lock->effects);
+	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects))
 		return;
-	}
 	vote->resent = 0;
 	lock_record(lock, request, answer, now_us);
 	judge_try(lock, now_us);

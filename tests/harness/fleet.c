@@ -130,6 +130,11 @@ int fleet_keys(const struct fleet *fleet, const char *name)
 	return count;
 }
 
+bool fleet_keys_become(const struct fleet *fleet, const char *name, int count)
+{
+	return FLEET_UNTIL(fleet_keys(fleet, name) == count, 1000);
+}
+
 int fleet_command(const struct fleet *fleet, int first, int count, const char *command)
 {
 	int error = 0;

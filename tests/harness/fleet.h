@@ -43,6 +43,8 @@ struct dlock_options *fleet_options(const struct fleet *fleet, const char *list,
 
 /* On how many masters the key of the lock NAME is (a stopped one counts as none). */
 int fleet_keys(const struct fleet *fleet, const char *name);
+/* That it is on COUNT of them, with time for the rest to follow when a call has returned on a majority's word. */
+bool fleet_keys_become(const struct fleet *fleet, const char *name, int count);
 
 /* Gives each of `count` masters the command, whose reply must not be an error: 0 or -1. */
 int fleet_command(const struct fleet *fleet, int first, int count, const char *command);

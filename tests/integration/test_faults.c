@@ -550,7 +550,7 @@ Test(holder, a_minority_taken_away_by_hand_is_no_loss)
 	must(dlock_verify(fd));
 	cr_assert(FLEET_UNTIL(held_by(fd) == 4, 3000), "the deleted key is repaired, the foreign one is not touched");
 	must(dlock_close(fd));
-	cr_assert_eq(fleet_keys(&fleet, "minority"), 1);
+	cr_assert(fleet_keys_become(&fleet, "minority", 1));
 	end();
 }
 
@@ -596,7 +596,7 @@ Test(holder, broken_by_an_operator)
 	/* Also when nobody takes its place: a broken lock is not repaired. */
 	must(dlock_break_with("broken", fleet.options));
 	cr_assert(readable(rival, 2500), "not told");
-	cr_assert_eq(fleet_keys(&fleet, "broken"), 0);
+	cr_assert(fleet_keys_become(&fleet, "broken", 0));
 	must(dlock_close(rival));
 	must(dlock_close(fd));
 	end();
@@ -759,7 +759,7 @@ Test(calls, timeouts)
 	fails(dlock_flock(other, LOCK_EX | LOCK_SH), EINVAL);
 	must(dlock_verify(fd));
 	must(dlock_close(fd));
-	cr_assert_eq(fleet_keys(&fleet, "time"), 0);
+	cr_assert(fleet_keys_become(&fleet, "time", 0));
 	must(dlock_timedlock(other, LOCK_EX, 2000));
 	must(dlock_close(other));
 	end();
@@ -810,7 +810,7 @@ Test(calls, the_last_close_releases)
 	/* dlock_close() releases also where copies are open. */
 	copy = fcntl(rival, F_DUPFD_CLOEXEC, 0);
 	must(dlock_close(rival));
-	cr_assert_eq(fleet_keys(&fleet, "copies"), 0);
+	cr_assert(fleet_keys_become(&fleet, "copies", 0));
 	fails(dlock_lock(copy), EBADF);
 	must(close(copy));
 	end();
@@ -865,7 +865,7 @@ Test(calls, after_fork)
 	cr_assert(WIFEXITED(status), "signal %d", WTERMSIG(status));
 	cr_assert_eq(WEXITSTATUS(status), 0, "step %d went wrong in the child", WEXITSTATUS(status));
 	must(dlock_verify(fd));
-	cr_assert_eq(fleet_keys(&fleet, "forked"), 5);
+	cr_assert(fleet_keys_become(&fleet, "forked", 5));
 	must(dlock_close(fd));
 	must(close(copy));
 	end();
@@ -1176,7 +1176,7 @@ static void release_reaches_those_that_return(enum fault fault, bool given_up_fi
 	begin("ttl=60000 max_ttl=60000 node_timeout=200", SERVERS_ALWAYS);
 	fd = open_lock("owed");
 	must(dlock_lock(fd));
-	cr_assert_eq(fleet_keys(&fleet, "owed"), 5);
+	cr_assert(fleet_keys_become(&fleet, "owed", 5));
 	strike(fault, 0, 2);
 	if (given_up_first)
 		cr_assert(FLEET_UNTIL(given_up(0, 2), 5000));
@@ -1263,7 +1263,7 @@ Test(masters, memory_full)
 	must(fleet_command(&fleet, 0, 5, "CONFIG SET maxmemory 1"));
 	must(dlock_verify(fd));
 	must(dlock_unlock(fd));
-	cr_assert_eq(fleet_keys(&fleet, "memory"), 0, "a release needs no memory");
+	cr_assert(fleet_keys_become(&fleet, "memory", 0), "a release needs no memory");
 	fails(dlock_trylock(fd), ENOLCK);
 	must(fleet_command(&fleet, 0, 5, "CONFIG SET maxmemory 0"));
 	cr_assert(FLEET_UNTIL(dlock_trylock(fd) == 0, 5000), "%s", dlock_error_detail());

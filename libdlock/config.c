@@ -643,6 +643,22 @@ void config_clear(struct config *config)
 	*config = (struct config){0};
 }
 
+int config_hand_over(struct config *config, struct config *ret_masters)
+{
+	char *prefix;
+	int r = copy(&prefix, config->prefix);
+
+	if (r < 0)
+		return r;
+	*ret_masters = *config;
+	config->servers = NULL;
+	config->server_count = 0;
+	config->prefix = prefix;
+	config->tls_ca = config->tls_cert = config->tls_key = NULL;
+	config->source = NULL;
+	return 0;
+}
+
 /* NULL equals only NULL. */
 static bool same(const char *a, const char *b)
 {

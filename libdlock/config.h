@@ -70,6 +70,11 @@ int config_resolve_at(const struct config_places *places, const struct dlock_opt
 /* Wipes the passwords. The struct may be all zero. */
 void config_clear(struct config *config);
 
+/* Hands everything over to *ret_masters, for what takes it (a cluster), and leaves in `config` what a handle or a
+ * look-up goes on using: the plain values, and a prefix of its own; every other pointer is NULL. Both are to be
+ * cleared. 0, or -ENOMEM with both untouched. */
+int config_hand_over(struct config *config, struct config *ret_masters);
+
 /* Whether two configurations reach the same masters in the same way, so that
  * they can share connections (servers, credentials, TLS, max_ttl, quarantine). */
 bool config_same_masters(const struct config *a, const struct config *b);

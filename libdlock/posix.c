@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,16 +96,13 @@ int dlock_open_with(const char *name, int flags, const struct dlock_options *opt
 		config_clear(&config);
 		return error_fail(-error);
 	}
-	/* The cluster takes the configuration over; what the handle needs of it is plain but for the prefix. */
-	masters = config;
-	config.prefix = strdup(config.prefix);
-	error = config.prefix ? cluster_get(&masters, &cluster) : -ENOMEM;
-	if (!config.prefix)
-		config_clear(&masters);
+	error = config_hand_over(&config, &masters);
+	if (!error)
+		error = cluster_get(&masters, &cluster);
 	fd = error ? error
 	           : handle_open(cluster, &config, name, length, flags & DLOCK_CLOEXEC, flags & DLOCK_NONBLOCK);
 	keeper_leave();
-	free(config.prefix);
+	config_clear(&config);
 	return fd < 0 ? error_fail(-fd) : fd;
 }
 

@@ -1,9 +1,7 @@
 /* survey.c - see survey.h. */
 #include "survey.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "error.h"
 #include "handle.h"
@@ -26,28 +24,17 @@ static unsigned known_masters(const struct cluster *cluster)
 	return known;
 }
 
-/* Copies of what the caller needs; the cluster takes the rest over. */
-static int share_config(struct config *config, struct config *ret_masters)
-{
-	*ret_masters = *config;
-	memset(config, 0, sizeof(*config));
-	config->prefix = strdup(ret_masters->prefix);
-	config->node_timeout_us = ret_masters->node_timeout_us;
-	config->max_ttl_us = ret_masters->max_ttl_us;
-	return config->prefix ? 0 : -ENOMEM;
-}
-
 int survey_enter(const char *name, const struct dlock_options *options, bool all, struct config *ret_config,
                  struct cluster **ret)
 {
 	int64_t start_us = keeper_now_us(), end_us, grace_us = start_us + GRACE_US;
-	struct config masters;
+	struct config masters = {0};
 	size_t length;
 	int error = handle_config(name, options, ret_config, &length);
 
 	if (error)
 		return error;
-	error = share_config(ret_config, &masters);
+	error = config_hand_over(ret_config, &masters);
 	if (!error)
 		error = keeper_enter();
 	if (error) {

@@ -11,8 +11,9 @@
  *    failure in the calling thread is in dlock_error_detail().
  *  - All functions are thread-safe; any thread may use any descriptor.
  *  - The library starts one thread, at the first dlock_open() (or the first
- *    dlock_query(), dlock_list(), dlock_break(), dlock_masters() or
- *    dlock_init()), and none before. That thread blocks all signals.
+ *    dlock_query(), dlock_list(), dlock_looks_new(), dlock_break(),
+ *    dlock_masters() or dlock_init()), and none before. That thread blocks all
+ *    signals.
  *  - After fork(2) the child may poll and close the descriptors that it
  *    inherited; any other call on them fails with ECHILD. New descriptors
  *    opened in the child work. The parent is not affected.
@@ -228,6 +229,38 @@ int64_t dlock_remaining(int fd);
  */
 int dlock_verify(int fd);
 
+/* The most that can travel with a lock, in bytes; see dlock_set_data(). */
+#define DLOCK_DATA_MAX (512 * 1024)
+
+/*
+ * dlock_set_data - bytes of the holder's that travel with an exclusive lock
+ *
+ * data  copied; may be NULL when size is 0 (then nothing travels any more).
+ * size  0 to DLOCK_DATA_MAX bytes.
+ *
+ * Whoever asks with dlock_query() or dlock_looks_start() is told the bytes with
+ * the holder. They live on the masters beside the lock: a master that gives its
+ * vote has them in the same step, they end with the lock (given back, lost,
+ * broken, expired) and are renewed and repaired with it. A shared lock carries
+ * none; converting LOCK_EX to LOCK_SH drops them on the masters.
+ *
+ * While no exclusive lock is held this returns 0 at once, and the next exclusive
+ * lock on this descriptor carries the bytes. While one is held it is a call that
+ * ends when a majority of the masters has the new bytes: from then on every
+ * dlock_query() that hears a majority tells them, or later ones. The bytes stay
+ * with the descriptor through LOCK_UN, until they are set anew.
+ *
+ * With DLOCK_NONBLOCK it fails with EINPROGRESS where it would wait; the
+ * descriptor polls readable when it has ended, and dlock_result() tells how.
+ *
+ * Errors: EINVAL (data NULL with a size), E2BIG (size; nothing was changed),
+ * ESTALE (the lock was lost), ENOLCK (fewer than a majority of the masters took
+ * them within node_timeout: they may have them already or get them with a later
+ * renewal; the lock is still held), EINTR (as with ENOLCK), EINPROGRESS,
+ * EALREADY (DLOCK_NONBLOCK: another call is under way), EBADF, ECHILD, ENOMEM.
+ */
+int dlock_set_data(int fd, const void *data, size_t size);
+
 /* One holder of a lock, as dlock_query() and dlock_list() tell it. Later
  * versions may add fields at the end. Strings belong to the library and live
  * until the callback returns. */
@@ -244,6 +277,11 @@ struct dlock_holder {
 	uint32_t masters;     /* masters that name this holder */
 	uint32_t quorum;      /* masters needed; with fewer the lock is being taken or given back */
 	uint32_t waiters;     /* waiters in the queue; 0 while waiters poll */
+	const void *data;     /* what dlock_set_data() gave to the lock; NULL when nothing. dlock_list() and a look
+	                       * at all names tell only the first 128 bytes */
+	size_t data_size;     /* bytes at `data` */
+	uint32_t unheard;     /* masters that did not answer: with them `masters` may be a quorum */
+	uint32_t reserved;    /* 0 */
 };
 
 /*
@@ -270,6 +308,39 @@ int dlock_query(const char *name, dlock_holder_fn *each, void *arg);
 int dlock_query_with(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options);
 int dlock_list(dlock_holder_fn *each, void *arg);
 int dlock_list_with(dlock_holder_fn *each, void *arg, const struct dlock_options *options);
+
+/*
+ * Look-ups that do not wait, for programs with a loop of their own.
+ *
+ * dlock_looks_new()   a set of look-ups. `options` as for dlock_open_with();
+ *                     settings are read once, now. NULL and errno on failure.
+ * dlock_looks_free()  gives it back, with whatever is under way; NULL is fine.
+ * dlock_looks_fd()    a descriptor that polls readable while dlock_looks_next()
+ *                     has something to tell. It belongs to the set: only poll it.
+ * dlock_looks_start() asks who holds `name` (NULL: all names, as dlock_list()).
+ *                     `tag` comes back with the answer. Never waits.
+ * dlock_looks_next()  the next look-up that has ended, in no certain order: sets
+ *                     *ret_tag, calls `each` as dlock_query() does and returns
+ *                     the number of holders.
+ *
+ * A look-up ends when a majority has answered and those answers agree (each
+ * holder that is named is named by a majority, or nobody is named); else 50 ms
+ * after a majority has answered, or when all have; at the latest after
+ * node_timeout. A set may be used by one thread at a time; any number of
+ * look-ups may be under way. After fork only dlock_looks_free() may be called
+ * in the child.
+ *
+ * Errors of dlock_looks_new(): as dlock_open(). Of dlock_looks_start(): EINVAL,
+ * ENAMETOOLONG, ENOMEM, ECHILD. Of dlock_looks_next(): EAGAIN (none has ended;
+ * *ret_tag is untouched); ENOLCK (the look-up with *ret_tag has failed: fewer
+ * than a majority answered), ENOMEM (the same), ECHILD.
+ */
+struct dlock_looks;
+struct dlock_looks *dlock_looks_new(const struct dlock_options *options);
+void dlock_looks_free(struct dlock_looks *looks);
+int dlock_looks_fd(const struct dlock_looks *looks);
+int dlock_looks_start(struct dlock_looks *looks, const char *name, uint64_t tag);
+int dlock_looks_next(struct dlock_looks *looks, uint64_t *ret_tag, dlock_holder_fn *each, void *arg);
 
 /*
  * dlock_break - an operator's removal of whoever holds NAME
@@ -354,12 +425,29 @@ int dlock_init_with(int flags, const struct dlock_options *options);
  * password_file, tls_ca, tls_cert, tls_key. A value NULL takes the setting
  * back. An options object may be shared by threads as long as none sets.
  *
+ * dlock_options_resolve - looks everything else up now: environment,
+ *                      configuration file, defaults. From then on what is opened
+ *                      with this object reads neither of them, so that a program
+ *                      that opens many descriptors keeps to the same masters and
+ *                      settings, whatever becomes of the file. dlock_options_set()
+ *                      takes that back until it is resolved again.
+ * dlock_options_get - the value of KEY as text in the notation of the
+ *                      configuration file: of a resolved object the value that
+ *                      is in force (servers without user and password), else
+ *                      what was set; NULL and ENOENT when nothing was set, EINVAL
+ *                      for an unknown key. Belongs to the object, until it is
+ *                      next set or resolved.
+ *
  * Errors of dlock_options_set(): EINVAL (unknown key, or a value out of range:
- * dlock_error_detail() names both; the object is unchanged), ENOMEM.
+ * dlock_error_detail() names both; the object is unchanged), ENOMEM. Of
+ * dlock_options_resolve(): EINVAL (a setting is wrong: dlock_error_detail()
+ * names file, line and key; the object is as it was), ENOMEM.
  */
 struct dlock_options *dlock_options_new(void);
 void dlock_options_free(struct dlock_options *options);
 int dlock_options_set(struct dlock_options *options, const char *key, const char *value);
+int dlock_options_resolve(struct dlock_options *options);
+const char *dlock_options_get(const struct dlock_options *options, const char *key);
 
 /*
  * dlock_error_detail - a sentence about the last failure in this thread

@@ -18,7 +18,10 @@
 
 /* What one master says of one holder. */
 struct record {
-	char *key, *owner; /* one allocation: key NUL owner NUL */
+	char *key, *owner; /* one allocation: key NUL owner NUL data */
+	const char *data;  /* NULL: none */
+	size_t data_size;
+	int64_t version;   /* of the data, also of none: not every master need have the last; -1: no word of any */
 	uint64_t fence;
 	int64_t ttl_ms;
 	bool shared;
@@ -29,13 +32,16 @@ struct records {
 	size_t count, size;
 	bool out_of_memory;
 	char *pattern; /* L */
+	uint32_t quorum, unheard;
 };
 
-static void add_record(struct records *records, const struct value *key, const struct value *owner, uint64_t fence,
-                       int64_t ttl_ms, bool shared)
+/* `data` may be no value; `facts` has what remains, the numbers. */
+static void add_record(struct records *records, const struct value *key, const struct value *owner,
+                       const struct value *data, const struct record *facts)
 {
-	size_t key_length = 0, owner_length = 0;
+	size_t key_length = 0, owner_length = 0, data_size = 0;
 	const char *key_text = value_string(key, &key_length), *owner_text = value_string(owner, &owner_length);
+	const char *bytes = value_string(data, &data_size);
 	struct record *record;
 
 	if (!key_text || !owner_text)
@@ -51,7 +57,8 @@ static void add_record(struct records *records, const struct value *key, const s
 		records->size = size;
 	}
 	record = &records->list[records->count];
-	record->key = malloc(key_length + owner_length + 2);
+	*record = *facts;
+	record->key = malloc(key_length + owner_length + 2 + data_size);
 	records->out_of_memory |= !record->key;
 	if (!record->key)
 		return;
@@ -59,23 +66,32 @@ static void add_record(struct records *records, const struct value *key, const s
 	memcpy(record->key, key_text, key_length);
 	memcpy(record->owner, owner_text, owner_length);
 	record->key[key_length] = record->owner[owner_length] = '\0';
-	record->fence = fence;
-	record->ttl_ms = ttl_ms;
-	record->shared = shared;
+	if (data_size > 0) {
+		record->data = memcpy(record->owner + owner_length + 1, bytes, data_size);
+		record->data_size = data_size;
+	}
 	records->count++;
 }
 
-/* {key, fence, type, owner, ms, owner, ms...} */
+/* {key, fence, 'string', owner, ms} or {..., owner, ms, version, data} for an exclusive lock,
+ * {key, fence, 'zset', owner, ms, owner, ms...} for a shared one. */
 static void add_holders(struct records *records, const struct value *found)
 {
-	uint64_t fence = (uint64_t)value_integer(value_at(found, 1), 0);
-	size_t length = 0;
+	size_t length = 0, count = value_count(found);
 	const char *type = value_string(value_at(found, 2), &length);
-	bool shared = type && length == 4 && memcmp(type, "zset", 4) == 0;
+	struct record facts = {
+	    .fence = (uint64_t)value_integer(value_at(found, 1), 0),
+	    .shared = type && length == 4 && memcmp(type, "zset", 4) == 0,
+	};
+	const struct value *data = facts.shared ? NULL : value_at(found, 6);
 
-	for (size_t i = 3; i + 1 < value_count(found); i += 2)
-		add_record(records, value_at(found, 0), value_at(found, i), fence,
-		           value_integer(value_at(found, i + 1), -1), shared);
+	facts.version = data ? value_integer(value_at(found, 5), -1) : -1;
+	if (!facts.shared && count > 5)
+		count = 5;
+	for (size_t i = 3; i + 1 < count; i += 2) {
+		facts.ttl_ms = value_integer(value_at(found, i + 1), -1);
+		add_record(records, value_at(found, 0), value_at(found, i), data, &facts);
+	}
 }
 
 static void query_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value)
@@ -144,9 +160,21 @@ static uint64_t common_fence(const struct record *list, size_t count)
 	return common;
 }
 
-static int tell_holder(const struct record *list, size_t count, size_t prefix_length, unsigned quorum,
+/* The one whose data are the latest. */
+static const struct record *latest(const struct record *list, size_t count)
+{
+	const struct record *latest = list;
+
+	for (size_t i = 1; i < count; i++)
+		if (list[i].version > latest->version)
+			latest = &list[i];
+	return latest;
+}
+
+static int tell_holder(const struct records *records, const struct record *list, size_t count, size_t prefix_length,
                        dlock_holder_fn *each, void *arg)
 {
+	const struct record *data = latest(list, count);
 	struct dlock_holder holder = {
 	    .name = list->key + prefix_length,
 	    .owner = list->owner,
@@ -154,7 +182,10 @@ static int tell_holder(const struct record *list, size_t count, size_t prefix_le
 	    .program = "",
 	    .mode = list->shared ? LOCK_SH : LOCK_EX,
 	    .masters = (uint32_t)count,
-	    .quorum = quorum,
+	    .quorum = records->quorum,
+	    .data = data->data,
+	    .data_size = data->data_size,
+	    .unheard = records->unheard,
 	};
 	struct token_parts parts;
 
@@ -172,7 +203,7 @@ static int tell_holder(const struct record *list, size_t count, size_t prefix_le
 }
 
 /* Outside the mutex. The number of holders. */
-static int tell_all(struct records *records, const char *prefix, unsigned quorum, dlock_holder_fn *each, void *arg)
+static int tell_all(struct records *records, const char *prefix, dlock_holder_fn *each, void *arg)
 {
 	size_t prefix_length = strlen(prefix), run;
 	int told = 0;
@@ -184,7 +215,7 @@ static int tell_all(struct records *records, const char *prefix, unsigned quorum
 			if (compare_records(&records->list[i], &records->list[i + run]) != 0)
 				break;
 		told++;
-		if (each && tell_holder(&records->list[i], run, prefix_length, quorum, each, arg) != 0)
+		if (each && tell_holder(records, &records->list[i], run, prefix_length, each, arg) != 0)
 			break;
 	}
 	return told;
@@ -233,7 +264,6 @@ static int look(const char *name, dlock_holder_fn *each, void *arg, const struct
 	struct survey *survey;
 	struct config config;
 	char key[2048];
-	unsigned quorum;
 	int error;
 
 	error_detail_clear();
@@ -250,15 +280,16 @@ static int look(const char *name, dlock_holder_fn *each, void *arg, const struct
 		                   records.pattern);
 		ask_all(survey, &command);
 		error = records.out_of_memory ? -ENOMEM : judge(survey);
+		records.unheard = cluster->quorum.settings.count - (unsigned)__builtin_popcount(survey->heard);
 		survey_free(survey);
 	} else {
 		error = -ENOMEM;
 	}
-	quorum = cluster->quorum.majority;
+	records.quorum = cluster->quorum.majority;
 	cluster_put(cluster);
 	keeper_leave();
 	if (!error)
-		error = tell_all(&records, config.prefix, quorum, each, arg);
+		error = tell_all(&records, config.prefix, each, arg);
 	config_clear(&config);
 	free_records(&records);
 	return error < 0 ? error_fail(-error) : error;

@@ -441,7 +441,7 @@ int dlock_init_with(int flags, const struct dlock_options *options);
  * Errors of dlock_options_set(): EINVAL (unknown key, or a value out of range:
  * dlock_error_detail() names both; the object is unchanged), ENOMEM. Of
  * dlock_options_resolve(): EINVAL (a setting is wrong: dlock_error_detail()
- * names file, line and key; the object is as it was), ENOMEM.
+ * names file, line and key; the object is as it was), ENOMEM, EMFILE, ENFILE.
  */
 struct dlock_options *dlock_options_new(void);
 void dlock_options_free(struct dlock_options *options);

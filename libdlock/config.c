@@ -563,17 +563,22 @@ static int fill_texts(const struct lookup *lookup, struct config *config)
 	return r;
 }
 
+/* In whole milliseconds, as one could have set it. */
+static int64_t default_node_timeout_us(int64_t ttl_us)
+{
+	int64_t timeout_us = ttl_us / 20000 * 1000;
+
+	return timeout_us > NODE_TIMEOUT_LEAST_US ? timeout_us : NODE_TIMEOUT_LEAST_US;
+}
+
 static void fill_numbers(const struct settings *settings, struct config *config)
 {
 	int64_t quorum_timeout_ms = settings_ms(settings, SETTING_QUORUM_TIMEOUT);
 
 	config->ttl_us = settings_ms(settings, SETTING_TTL) * 1000;
 	config->node_timeout_us = settings_ms(settings, SETTING_NODE_TIMEOUT) * 1000;
-	if (!settings->of[SETTING_NODE_TIMEOUT].value) {
-		config->node_timeout_us = config->ttl_us / 20;
-		if (config->node_timeout_us < NODE_TIMEOUT_LEAST_US)
-			config->node_timeout_us = NODE_TIMEOUT_LEAST_US;
-	}
+	if (!settings->of[SETTING_NODE_TIMEOUT].value)
+		config->node_timeout_us = default_node_timeout_us(config->ttl_us);
 	config->quorum_timeout_us = quorum_timeout_ms < 0 ? -1 : quorum_timeout_ms * 1000;
 	config->max_ttl_us = settings_ms(settings, SETTING_MAX_TTL) * 1000;
 	config->lock_delay_us = settings_ms(settings, SETTING_LOCK_DELAY) * 1000;
@@ -601,8 +606,22 @@ static void tell(const struct config *config)
 		          config->servers[i].tls ? " over TLS" : "");
 }
 
-int config_resolve_at(const struct config_places *places, const struct dlock_options *options,
-                      struct config *ret_config, char *why, size_t why_size)
+/* The values that hold as one could write them: no secrets, and what follows from others. */
+static int complete_texts(struct settings *settings, const struct config *config)
+{
+	char *servers = servers_text(config->servers, config->server_count), node_timeout[24];
+	int r = servers ? settings_put(settings, SETTING_SERVERS, servers, config->source) : -ENOMEM;
+
+	free(servers);
+	if (r < 0 || settings->of[SETTING_NODE_TIMEOUT].value)
+		return r;
+	snprintf(node_timeout, sizeof(node_timeout), "%lld", (long long)config->node_timeout_us / 1000);
+	return settings_put(settings, SETTING_NODE_TIMEOUT, node_timeout, "default");
+}
+
+/* `ret_settings` may be NULL. */
+static int look_up(const struct config_places *places, const struct dlock_options *options,
+                   struct config *ret_config, struct settings *ret_settings, char *why, size_t why_size)
 {
 	struct lookup lookup = {.places = places, .why = why, .why_size = why_size};
 	struct config config = {0};
@@ -612,10 +631,15 @@ int config_resolve_at(const struct config_places *places, const struct dlock_opt
 		r = check_together(&lookup);
 	if (r == 0)
 		r = fill(&lookup, &config);
-	settings_clear(&lookup.settings);
+	if (r == 0 && ret_settings)
+		r = complete_texts(&lookup.settings, &config);
+	if (r < 0 || !ret_settings)
+		settings_clear(&lookup.settings);
 	if (r == 0) {
 		tell(&config);
 		*ret_config = config;
+		if (ret_settings)
+			*ret_settings = lookup.settings;
 		return 0;
 	}
 	config_clear(&config);
@@ -625,11 +649,62 @@ int config_resolve_at(const struct config_places *places, const struct dlock_opt
 	return outcome(r);
 }
 
+int config_resolve_at(const struct config_places *places, const struct dlock_options *options,
+                      struct config *ret_config, char *why, size_t why_size)
+{
+	const struct config *resolved = options ? options_resolved(options) : NULL;
+	int r;
+
+	if (!resolved)
+		return look_up(places, options, ret_config, NULL, why, why_size);
+	r = config_copy(resolved, ret_config);
+	if (r < 0)
+		snprintf(why, why_size, "out of memory");
+	return r;
+}
+
+static struct config_places usual_places(void)
+{
+	return (struct config_places){"/etc/dlock.conf", "/run/dlock", geteuid()};
+}
+
 int config_resolve(const struct dlock_options *options, struct config *ret_config, char *why, size_t why_size)
 {
-	const struct config_places places = {"/etc/dlock.conf", "/run/dlock", geteuid()};
+	const struct config_places places = usual_places();
 
 	return config_resolve_at(&places, options, ret_config, why, why_size);
+}
+
+int config_look_up(const struct dlock_options *options, struct config *ret_config, struct settings *ret_settings,
+                   char *why, size_t why_size)
+{
+	const struct config_places places = usual_places();
+
+	return look_up(&places, options, ret_config, ret_settings, why, why_size);
+}
+
+int config_copy(const struct config *config, struct config *ret)
+{
+	struct config made = *config;
+	int r = servers_copy(config->servers, config->server_count, &made.servers);
+
+	if (r < 0)
+		return r;
+	made.prefix = made.tls_ca = made.tls_cert = made.tls_key = made.source = NULL;
+	r = copy(&made.prefix, config->prefix);
+	if (r == 0)
+		r = copy(&made.tls_ca, config->tls_ca);
+	if (r == 0)
+		r = copy(&made.tls_cert, config->tls_cert);
+	if (r == 0)
+		r = copy(&made.tls_key, config->tls_key);
+	if (r == 0)
+		r = copy(&made.source, config->source);
+	if (r < 0)
+		config_clear(&made);
+	else
+		*ret = made;
+	return r;
 }
 
 void config_clear(struct config *config)

@@ -46,10 +46,17 @@ struct config {
 };
 
 struct dlock_options;
+struct settings;
 
-/* The settings that hold now. 0, or a negative errno with a sentence in `why`
- * (file, line, key, what is accepted); *ret_config is untouched on failure. */
+/* The settings that hold now; of an options object that was resolved, those that held then: it costs a copy, and
+ * no file and no variable is looked at. 0, or a negative errno with a sentence in `why` (file, line, key, what is
+ * accepted); *ret_config is untouched on failure. */
 int config_resolve(const struct dlock_options *options, struct config *ret_config, char *why, size_t why_size);
+
+/* For resolving an options object: the same, but all places are looked at in any case; and the values that hold,
+ * as text without users and passwords. Both outputs are untouched on failure. */
+int config_look_up(const struct dlock_options *options, struct config *ret_config, struct settings *ret_settings,
+                   char *why, size_t why_size);
 
 /*
  * The places that do not come from the environment, so that tests can have
@@ -66,6 +73,9 @@ struct config_places {
 /* config_resolve() with other places; `why` may not be NULL. */
 int config_resolve_at(const struct config_places *places, const struct dlock_options *options,
                       struct config *ret_config, char *why, size_t why_size);
+
+/* A copy of all of it. 0, or -ENOMEM with *ret untouched. */
+int config_copy(const struct config *config, struct config *ret);
 
 /* Wipes the passwords. The struct may be all zero. */
 void config_clear(struct config *config);

@@ -32,6 +32,7 @@ static const struct meaning {
 	{EINVAL, "an argument or a setting is wrong"},
 	{ENAMETOOLONG, "the name of the lock is longer than 1024 bytes"},
 	{EEXIST, "a master was used before"},
+	{ENOENT, "the option is not set"},
 	{ENOMEM, "out of memory"},
 	{EMFILE, "too many open files in this process"},
 	{ENFILE, "too many open files in the system"},

@@ -461,6 +461,70 @@ int servers_parse(const char *value, struct server **ret_servers, unsigned *ret_
 	return r;
 }
 
+/* One server, written so that it is parsed to the same place: 0 or -ENOMEM. */
+static int write_server(FILE *out, const struct server *server)
+{
+	int r;
+
+	if (server->kind == SERVER_UNIX && server->db != 0)
+		r = fprintf(out, "unix:%s?db=%d", server->path, server->db);
+	else if (server->kind == SERVER_TCP && (server->tls || server->db != 0))
+		r = fprintf(out, "%s%s", server->tls ? SCHEME_TLS : SCHEME_PLAIN, server->address);
+	else
+		r = fputs(server->address, out);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+char *servers_text(const struct server *servers, unsigned count)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	int r = out ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		if (i > 0 && fputc(',', out) == EOF)
+			r = -ENOMEM;
+		else
+			r = write_server(out, &servers[i]);
+	}
+	if (out && fclose(out) == EOF)
+		r = -ENOMEM;
+	if (r == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static bool copy_text(char **ret_copy, const char *text)
+{
+	*ret_copy = text ? strdup(text) : NULL;
+	return !text || *ret_copy;
+}
+
+static bool copy_server(struct server *ret, const struct server *server)
+{
+	*ret = (struct server){.kind = server->kind, .tls = server->tls, .port = server->port, .db = server->db};
+	return copy_text(&ret->host, server->host) && copy_text(&ret->path, server->path) &&
+	       copy_text(&ret->user, server->user) && copy_text(&ret->password, server->password) &&
+	       copy_text(&ret->address, server->address);
+}
+
+int servers_copy(const struct server *servers, unsigned count, struct server **ret_servers)
+{
+	struct server *copies = calloc(count + 1, sizeof(*copies));
+
+	for (unsigned i = 0; copies && i < count; i++)
+		if (!copy_server(&copies[i], &servers[i])) {
+			servers_list_free(copies, i + 1);
+			return -ENOMEM;
+		}
+	if (!copies)
+		return -ENOMEM;
+	*ret_servers = copies;
+	return 0;
+}
+
 void servers_free_secret(char *secret)
 {
 	if (secret)

@@ -24,6 +24,12 @@
  * on failure. The result is given back with servers_list_free(). */
 int servers_parse(const char *value, struct server **ret_servers, unsigned *ret_count, char *why, size_t why_size);
 
+/* The list as this grammar writes it, without users and passwords; freed by the caller. NULL: out of memory. */
+char *servers_text(const struct server *servers, unsigned count);
+
+/* A copy of a list. 0, or -ENOMEM with *ret_servers untouched. */
+int servers_copy(const struct server *servers, unsigned count, struct server **ret_servers);
+
 /* Wipes the passwords; NULL is fine. */
 void servers_list_free(struct server *servers, unsigned count);
 

@@ -27,7 +27,7 @@ Test(error, the_librarys_own_meanings)
 Test(error, every_errno_of_the_header_has_one)
 {
 	static const int errors[] = {EWOULDBLOCK, ETIMEDOUT,    ENOLCK, ESTALE, EINTR,  EINPROGRESS, EALREADY, ECHILD,
-	                             EBADF,       EINVAL, ENAMETOOLONG, EEXIST, ENOMEM, EMFILE,      ENFILE};
+	                             EBADF,       EINVAL, ENAMETOOLONG, EEXIST, ENOENT, ENOMEM, EMFILE,      ENFILE};
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
 		cr_expect_str_neq(dlock_strerror(errors[i]), strerrordesc_np(errors[i]), "%d", errors[i]);
@@ -35,7 +35,7 @@ Test(error, every_errno_of_the_header_has_one)
 
 Test(error, other_values)
 {
-	cr_assert_str_eq(dlock_strerror(ENOENT), "No such file or directory");
+	cr_assert_str_eq(dlock_strerror(ENOTDIR), "Not a directory");
 	cr_assert_str_eq(dlock_strerror(-1), "unknown error");
 	cr_assert_str_eq(dlock_strerror(123456), "unknown error");
 	cr_assert_not_null(dlock_strerror(0));

@@ -11,6 +11,9 @@
 --   dlock!quarantine present while this server must not vote
 --   dlock!cluster    version, cluster id, number of masters, max_ttl
 --   dlock!broken:T   token T was removed by an operator: never repaired
+--   dlock!data:K     hash: what the holder of an exclusive K lets travel with it: t its token, v the version,
+--                    d the bytes, h the first 128 of them. Believed only while t is the token at K; a lock
+--                    with which nothing travels never asks for it
 --
 -- Numbers of 16 digits are never passed through tostring(), which corrupts
 -- them: they travel as they came, or through whole().
@@ -20,6 +23,7 @@ local us = time[1] * 1000000 + time[2]
 local ms = (us - us % 1000) / 1000
 local K = KEYS[1]
 local FENCE, EPOCH, QUARANTINE, CLUSTER = 'dlock!fence', 'dlock!epoch', 'dlock!quarantine', 'dlock!cluster'
+local DATA = 'dlock!data:'
 local DAY_US = 86400000000
 
 local function whole(x) return string.format('%.0f', x) end
@@ -75,12 +79,20 @@ local function settle(key)
   return 'zset'
 end
 
--- Who is at a key: fence, type, then token and milliseconds left of each.
-local function holders(key)
+-- What travels with the exclusive lock of `owner` at a key: version, and bytes (`field`: d all, h the first 128).
+local function data(key, owner, field)
+  local there = redis.call('HMGET', DATA .. key, 't', 'v', field)
+  if there[1] == owner then return there[2], there[3] end
+end
+
+-- Who is at a key: fence, type, then token and milliseconds left of each. Of an exclusive lock, if `field` is
+-- given, also what travels with it.
+local function holders(key, field)
   local kind = settle(key)
   local found = {key, redis.call('ZSCORE', FENCE, key) or '', kind}
   if kind == 'string' then
     found[4], found[5] = redis.call('GET', key), redis.call('PTTL', key)
+    if field then found[6], found[7] = data(key, found[4], field) end
   elseif kind == 'zset' then
     local readers = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #readers, 2 do
@@ -92,13 +104,13 @@ local function holders(key)
 end
 
 -- Q: who holds K. L: one step of the list of all, ARGV: 2 cursor, 3 pattern.
-if operation == 'Q' then return {1, us, holders(K)} end
+if operation == 'Q' then return {1, us, holders(K, 'd')} end
 if operation == 'L' then
   local step = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[3], 'COUNT', 500)
   local reply = {1, us, step[1]}
   for _, key in ipairs(step[2]) do
     if string.sub(key, 1, 6) ~= 'dlock!' then
-      local found = holders(key)
+      local found = holders(key, 'h')
       if found[4] and found[5] > 0 then reply[#reply + 1] = found end
     end
   end
@@ -118,15 +130,23 @@ local function raise(to, text)
   end
 end
 
--- R: release. ARGV: 4 tombstone. Deleting comes first: it must work when memory
--- is full. The tombstone refuses a late acquire of this attempt. Not bound to
--- an epoch: whatever became of this server, this token must go.
+-- The version of my data that is here, 0 if none.
+local function version_here() return tonumber(data(K, token, 'v') or 0) end
+
+-- Nothing travels any more: what this token had left goes.
+local function unload() if data(K, token, 'v') then redis.call('DEL', DATA .. K) end end
+
+-- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here. Deleting
+-- comes first: it must work when memory is full. The tombstone refuses a late
+-- acquire of this attempt. Not bound to an epoch: whatever became of this server,
+-- this token must go.
 if operation == 'R' then
   local had = 0
   if mine then
     if kind == 'string' then redis.call('DEL', K) else redis.call('ZREM', K, token) settle(K) end
     had = 1
   end
+  if ARGV[5] then unload() end
   local tomb = tonumber(ARGV[4])
   if tomb > 0 and (not fence or tomb > fence) then redis.pcall('ZADD', FENCE, ARGV[4], K) end
   if us % 64 == 0 then -- fences older than a day are collected a few at a time
@@ -147,6 +167,7 @@ if operation == 'B' then
     local above = math.max(fence or 0, us) + 1
     raise(above, whole(above))
     redis.call('DEL', K)
+    redis.call('DEL', DATA .. K)
   end
   return {1, us, (#found - 3) / 2}
 end
@@ -161,6 +182,20 @@ local function busy()
           kind == 'string' and redis.call('GET', K) or kind}
 end
 
+-- Brings what travels with my lock to `version`, never back, and lets it live as long as the key: the version
+-- that is here then. Without a version nothing travels, and nothing is asked. `call`: whether a refusal ends
+-- the operation, or the lock goes on without (a memory that is full).
+local function carry(call, version, bytes, expiry)
+  if not version then return nil end
+  local here = version_here()
+  if bytes and tonumber(version) > here then
+    local set = call('HSET', DATA .. K, 't', token, 'v', version, 'd', bytes, 'h', string.sub(bytes, 1, 128))
+    if type(set) == 'number' then here = tonumber(version) end
+  end
+  if here > 0 then redis.call('PEXPIREAT', DATA .. K, expiry) end
+  return here
+end
+
 -- P: would A find it free? ARGV: 4 mode. Never takes.
 if operation == 'P' then
   if kind == 'none' or (ARGV[4] == 'S' and kind == 'zset') then return {5, us, whole(fence or 0)} end
@@ -168,7 +203,8 @@ if operation == 'P' then
 end
 
 -- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal, 7 accepted
--- skew us, 8 floor (shared: raise the fence to at least this).
+-- skew us, 8 floor (shared: raise the fence to at least this), 9 version and 10
+-- bytes of what travels with it, if anything does.
 if operation == 'A' then
   local mode, expiry = ARGV[4], whole(ms + ARGV[5])
   local proposal, skew = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -184,7 +220,7 @@ if operation == 'A' then
     end
     raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
     redis.call('SET', K, token, 'PXAT', expiry)
-    return {1, us, ARGV[6]}
+    return {1, us, ARGV[6], carry(redis.call, ARGV[9], ARGV[10], expiry)}
   end
   if not (kind == 'none' or kind == 'zset' or mine) then return busy() end
   local floor = math.max(tonumber(ARGV[8]), fence or math.max(proposal, us - skew))
@@ -196,9 +232,11 @@ if operation == 'A' then
 end
 
 -- E: extend. ARGV: 4 mode, 5 ttl ms, 6 repair ('1', '0', or 'g': only where no
--- later attempt has left its fence), 7 fence of the lock. 1: it was mine all
--- the time. 3: it was gone (or only shared), and is set again. An exclusive key
--- that is to be shared is converted.
+-- later attempt has left its fence), 7 fence of the lock, 8 version of what travels
+-- with it (shared: data of this token may be here), 9 its bytes. 1: it was mine all
+-- the time. 3: it was gone (or only shared), and is set again. 4: it would be, but
+-- only together with the bytes: a key never stands without what travels with it. An
+-- exclusive key that is to be shared is converted, and nothing travels with it.
 if operation == 'E' then
   local expiry = whole(ms + ARGV[5])
   local own = tonumber(ARGV[7])
@@ -208,15 +246,23 @@ if operation == 'E' then
     and (ARGV[6] == '1' or (ARGV[6] == 'g' and (not fence or fence <= own)))
     and redis.call('EXISTS', 'dlock!broken:' .. token) == 0
   if not repair and (not mine or (ARGV[4] == 'X' and kind ~= 'string')) then return busy() end
+  if repair and ARGV[4] == 'X' and ARGV[8] and not ARGV[9] and version_here() < tonumber(ARGV[8]) then
+    return {4, us, whole(fence or 0)}
+  end
   if repair then raise(own, ARGV[7]) end
+  local here
   if ARGV[4] == 'X' then
-    if repair then redis.call('SET', K, token, 'PXAT', expiry) else redis.call('PEXPIREAT', K, expiry) end
+    if repair then redis.call('SET', K, token, 'PXAT', expiry) end
+    -- Before the key, if that stays: a full memory refuses the bytes alone, unless something was written already.
+    here = carry(redis.pcall, ARGV[8], ARGV[9], expiry)
+    if not repair then redis.call('PEXPIREAT', K, expiry) end
   else
     if kind == 'string' then redis.call('DEL', K) end
+    if ARGV[8] then unload() end
     redis.call('ZADD', K, expiry, token)
     settle(K)
   end
-  return {repair and 3 or 1, us, whole(fence or 0)}
+  return {repair and 3 or 1, us, whole(fence or 0), here}
 end
 
 return redis.error_reply('ERR dlock: unknown operation')

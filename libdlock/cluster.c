@@ -170,10 +170,27 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 
 /* ---- effects ---- */
 
+/* 0 or -errno. Bytes for which there is no room keep no renewal from leaving: it goes without them, and to the core
+ * it is as if the master had refused them. */
+static int write_request(struct cluster *cluster, struct sent *sent)
+{
+	struct request request = sent->request;
+	struct node *node = cluster->nodes[request.master];
+	struct wire_command command;
+	int error;
+
+	wire_format(&command, &request, &cluster->quorum);
+	error = node_send(node, command.argc, command.argv, command.lengths, sent, request.sent_us);
+	if ((error != -EAGAIN && error != -ENOMEM) || request.op != OP_EXTEND || !request.bytes)
+		return error;
+	request.bytes = false;
+	wire_format(&command, &request, &cluster->quorum);
+	return node_send(node, command.argc, command.argv, command.lengths, sent, request.sent_us);
+}
+
 static void send_request(struct cluster *cluster, const struct request *request)
 {
 	struct sent *sent = new_sent(cluster);
-	struct wire_command command;
 
 	if (!sent) {
 		/* What a master is has to be answered some day, or it would be waited for until it breaks. */
@@ -184,9 +201,7 @@ static void send_request(struct cluster *cluster, const struct request *request)
 		return;
 	}
 	sent->request = *request;
-	wire_format(&command, request, &cluster->quorum);
-	if (node_send(cluster->nodes[request->master], command.argc, command.argv, command.lengths, sent,
-	              request->sent_us) == 0) {
+	if (write_request(cluster, sent) == 0) {
 		quorum_sent(&cluster->quorum, request->master, request->sent_us);
 		cluster->dirty |= UINT32_C(1) << request->master;
 		return;

@@ -57,6 +57,19 @@ static uint64_t milliseconds_up(int64_t us)
 	return (uint64_t)((us + 999) / 1000);
 }
 
+/* What travels with an exclusive lock. As it is now: between the decision and the sending it may have been set anew,
+ * and what had been decided on is gone. */
+static void add_cargo(struct wire_command *c, const struct request *request)
+{
+	const struct cargo *cargo = &request->attempt->cargo;
+
+	if (request->mode != MODE_EXCLUSIVE || cargo->version == 0)
+		return;
+	add_number(c, 4, cargo->version);
+	if (request->op == OP_ACQUIRE || request->bytes)
+		add(c, cargo->size ? cargo->bytes : "", cargo->size);
+}
+
 void wire_format(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
 	const struct attempt *attempt = request->attempt;
@@ -75,6 +88,8 @@ void wire_format(struct wire_command *c, const struct request *request, const st
 	add_text(c, attempt->token);
 	if (request->op == OP_RELEASE) {
 		add_number(c, 0, request->fence);
+		if (request->unload)
+			add(c, "1", 1);
 		return;
 	}
 	add(c, mode, 1);
@@ -85,11 +100,15 @@ void wire_format(struct wire_command *c, const struct request *request, const st
 		c->text[1][0] = (char)request->repair;
 		add(c, c->text[1], 1);
 		add_number(c, 2, request->fence);
+		if (request->unload)
+			add(c, "0", 1);
+		add_cargo(c, request);
 		return;
 	}
 	add_number(c, 1, request->fence);
 	add_number(c, 2, SKEW_US);
 	add_number(c, 3, request->floor);
+	add_cargo(c, request);
 }
 
 void wire_format_load(struct wire_command *c)
@@ -122,8 +141,16 @@ int64_t wire_clock_us(const struct value *value)
 	return clock_us > 0 && clock_us <= FENCE_MAX ? clock_us : 0;
 }
 
-/* What the script may say, whole: {code, clock, fence, ms left, holder}, of which each code has its part. A
- * vote is only what can't be read as anything else. */
+/* The version that an answer to A or E tells; -1: what can't be one. */
+static int64_t version_of(const struct value *value)
+{
+	int64_t version = value_count(value) > 3 ? value_integer(value_at(value, 3), -1) : 0;
+
+	return version <= FENCE_MAX ? version : -1;
+}
+
+/* What the script may say, whole: {code, clock, fence, ms left, holder}, or {code, clock, fence, version}, of which
+ * each code has its part. A vote is only what can't be read as anything else. */
 static bool is_answer(int64_t code, const struct value *value)
 {
 	int64_t fence = value_integer(value_at(value, 2), -1), ms = value_integer(value_at(value, 3), INT64_MIN);
@@ -137,8 +164,10 @@ static bool is_answer(int64_t code, const struct value *value)
 			return false;
 		return fence >= 0 && fence <= FENCE_MAX;
 	case CODE_YES:
-	case CODE_OUTBID:
 	case CODE_REPAIRED:
+		return fence >= 0 && fence <= FENCE_MAX && version_of(value) >= 0;
+	case CODE_OUTBID:
+	case CODE_BARE:
 	case CODE_FREE:
 	case CODE_SKEWED:
 	case CODE_REJECTED:
@@ -169,6 +198,10 @@ void wire_answer(struct answer *ret, enum node_answer kind, const struct value *
 	ret->code = (int)code;
 	ret->master_us = wire_clock_us(value);
 	ret->fence = (uint64_t)value_integer(value_at(value, 2), 0);
+	if (code == CODE_YES || code == CODE_REPAIRED) {
+		ret->version = (uint64_t)version_of(value);
+		return;
+	}
 	ret->pttl_ms = value_integer(value_at(value, 3), -1);
 	holder = value_string(value_at(value, 4), &length);
 	if (holder && length < sizeof(ret->holder))

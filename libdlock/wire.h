@@ -11,18 +11,18 @@
 #include "core/attempt.h"
 #include "node.h"
 
-#define WIRE_ARGUMENTS_MAX 12
+#define WIRE_ARGUMENTS_MAX 14
 
 struct wire_command {
 	int argc;
 	const char *argv[WIRE_ARGUMENTS_MAX];
 	size_t lengths[WIRE_ARGUMENTS_MAX];
-	char text[5][32];                    /* numbers, in words */
+	char text[5][32];                    /* numbers, in words; `lengths` tells, other bytes may hold a NUL */
 	char cluster[64];
 };
 
-/* `request` in the words of the script; the pointers live as long as `ret`, the quorum and the
- * request's attempt. */
+/* `request` in the words of the script; the pointers live as long as `ret`, the quorum, the request's
+ * attempt and the bytes that travel with its lock. */
 void wire_format(struct wire_command *ret, const struct request *request, const struct quorum *quorum);
 /* SCRIPT LOAD, after a NOSCRIPT. */
 void wire_format_load(struct wire_command *ret);

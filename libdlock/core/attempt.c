@@ -43,6 +43,26 @@ static void emit(struct attempt *attempt, const struct request *request, int64_t
 	attempt->votes[request->master].last_serial = attempt->serial;
 }
 
+/* Rule 5. */
+static void load(const struct attempt *attempt, struct vote *vote, struct request *request)
+{
+	uint64_t version = attempt->cargo.version;
+
+	request->version = 0;
+	request->bytes = request->unload = false;
+	if (request->mode == MODE_SHARED) {
+		request->unload = request->op == OP_EXTEND && vote->laden;
+		return;
+	}
+	if (version == 0)
+		return;
+	request->version = version;
+	request->bytes = request->op == OP_ACQUIRE || (vote->version < version && vote->offered < version);
+	if (request->bytes)
+		vote->offered = version;
+	vote->laden = true;
+}
+
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
                   struct effects *effects)
 {
@@ -51,6 +71,8 @@ void attempt_send(struct attempt *attempt, struct request request, unsigned mast
 	request.master = master;
 	request.ttl_us = attempt->ttl_us;
 	if (request.op == OP_ACQUIRE || request.op == OP_EXTEND) {
+		load(attempt, vote, &request);
+		attempt->laden |= vote->laden;
 		vote->touched = true;
 		vote->unanswered++;
 	}
@@ -70,10 +92,17 @@ bool attempt_resend(struct attempt *attempt, const struct request *request, cons
 	return true;
 }
 
+static void forget_offer(struct vote *vote, const struct request *request)
+{
+	if (request->bytes && request->version == vote->offered)
+		vote->offered = 0;
+}
+
 void attempt_not_sent(struct attempt *attempt, const struct request *request)
 {
 	struct vote *vote = &attempt->votes[request->master];
 
+	forget_offer(vote, request);
 	attempt->in_flight--;
 	if (request->op == OP_RELEASE) {
 		vote->release = RELEASE_OWED;
@@ -83,10 +112,42 @@ void attempt_not_sent(struct attempt *attempt, const struct request *request)
 	}
 }
 
+unsigned attempt_carriers(const struct attempt *attempt)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < attempt->quorum->settings.count; i++)
+		count += attempt->votes[i].version >= attempt->cargo.version;
+	return count;
+}
+
+/* What an answer to A or E tells of the cargo. */
+static void cargo_answered(struct vote *vote, const struct request *request, const struct answer *answer)
+{
+	forget_offer(vote, request);
+	switch (answer->code) {
+	case CODE_YES:
+	case CODE_REPAIRED:
+		vote->version = answer->version;
+		if (request->unload && request->serial == vote->last_serial)
+			vote->laden = false;
+		break;
+	case CODE_BUSY:
+	case CODE_BARE:
+	case CODE_REJECTED:
+	case CODE_EPOCH:
+		vote->version = 0;
+		break;
+	default: /* all is as it was, or nobody knows: an E without the bytes finds out */
+		break;
+	}
+}
+
 void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer)
 {
 	struct vote *vote = &attempt->votes[request->master];
 
+	cargo_answered(vote, request, answer);
 	vote->unanswered--;
 	switch (answer->code) {
 	case CODE_YES:
@@ -118,6 +179,7 @@ static void send_release(struct attempt *attempt, unsigned master, int64_t now_u
 	/* Rule 4. A shared attempt has no proposal that a late A could win with. */
 	if (attempt->bid)
 		request.fence = attempt->highest + 1;
+	request.unload = attempt->votes[master].laden;
 	attempt->votes[master].release = RELEASE_SENT;
 	emit(attempt, &request, now_us, effects);
 }
@@ -128,6 +190,7 @@ void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effe
 
 	attempt->closed = true;
 	attempt->lock = NULL;
+	attempt->cargo = (struct cargo){0}; /* the lock may free the bytes now */
 	/* The key may live ttl from the last E, and a late E from M at most: docs/protocol.md. */
 	attempt->until_us = now_us + attempt->ttl_us + quorum->quarantine_us;
 	for (unsigned i = 0; i < quorum->settings.count; i++) {

@@ -16,7 +16,10 @@
  *  3. R follows A and E on the same connection, so the order holds. After a
  *     reconnect it is sent again; the earlier connection has been killed.
  *  4. The tombstone is the highest proposal + 1 (exclusive attempts).
- *  5. NOSCRIPT: sent again only if the attempt is open and nothing later was
+ *  5. What travels with an exclusive lock (struct cargo) goes with each A, and
+ *     with an E to a master that has not confirmed its version, unless it is
+ *     under way there already. It is never needed to take a token away.
+ *  6. NOSCRIPT: sent again only if the attempt is open and nothing later was
  *     sent for it to that master, RESENT_MAX times in a row at most; a release
  *     is always sent again.
  */
@@ -43,7 +46,14 @@ enum release {
 	RELEASE_DONE,
 };
 
-#define RESENT_MAX 3 /* rule 5, in a row */
+#define RESENT_MAX 3 /* rule 6, in a row */
+
+/* What travels with an exclusive lock. The bytes are the lock's. */
+struct cargo {
+	void *bytes;
+	size_t size;
+	uint64_t version; /* higher with each change, over all attempts of a lock; 0: nothing travels */
+};
 
 struct vote {
 	enum ballot ballot;
@@ -55,7 +65,10 @@ struct vote {
 	uint32_t last_serial; /* of the last request sent */
 	uint32_t unanswered;  /* A and E without an answer */
 	bool unsure;          /* the connection ended before an A or E was answered */
-	uint32_t resent;      /* rule 5, in a row */
+	uint32_t resent;      /* rule 6, in a row */
+	uint64_t version;     /* of the cargo, as last confirmed: while the token is there, this one or a later */
+	uint64_t offered;     /* of the bytes that are under way; 0: none */
+	bool laden;           /* cargo of this token may be there */
 	uint32_t yes_serial;  /* of the last E that was answered 1 or 3 */
 	uint64_t fence;       /* with BALLOT_YES */
 	int64_t until_us;     /* the vote is good until then; 0: no vote */
@@ -77,6 +90,8 @@ struct attempt {
 	bool bid;                 /* it has proposed a fence for an exclusive lock */
 	uint64_t highest;         /* proposal */
 	uint64_t floor;
+	struct cargo cargo;
+	bool laden;               /* some master was ever sent cargo */
 	bool closed;
 	uint32_t serial;          /* of the last request */
 	uint32_t in_flight;       /* requests without an answer, of any kind */
@@ -90,20 +105,23 @@ struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_l
                             int64_t ttl_us);
 void attempt_free(struct attempt *attempt);
 
-/* An A or E was answered: what that tells of where the token is (rule 2). */
+/* An A or E was answered: what that tells of where the token is (rule 2), and its cargo. */
 void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer);
 
 /* Ask one master. */
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
                   struct effects *effects);
 
-/* Rule 5, for the answer to anything but a release: true if the request was sent again, and its next
+/* Rule 6, for the answer to anything but a release: true if the request was sent again, and its next
  * answer counts instead of this one. To begin the row anew is the caller's: vote.resent. */
 bool attempt_resend(struct attempt *attempt, const struct request *request, const struct answer *answer,
                     int64_t now_us, struct effects *effects);
 
 /* A request of an effect did not leave, for want of memory: nothing will answer it. */
 void attempt_not_sent(struct attempt *attempt, const struct request *request);
+
+/* Masters that have confirmed the cargo as it is now. */
+unsigned attempt_carriers(const struct attempt *attempt);
 
 /* Give the token up everywhere. The attempt is its own from here: see
  * attempt_is_finished(). */

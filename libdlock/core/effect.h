@@ -45,6 +45,9 @@ struct request {
 	enum repair repair;
 	uint64_t fence;  /* A: proposal; E: the lock's fence; R: tombstone, 0 for none */
 	uint64_t floor;  /* A, shared */
+	uint64_t version; /* A, E, exclusive: of what travels with the lock; 0: nothing */
+	bool bytes;       /* A, E: and these as well, not only their version */
+	bool unload;      /* R; E, shared: data of this token may be there */
 	int64_t ttl_us;  /* A, E: how long the key lives */
 	int64_t sent_us; /* when the core decided to send it */
 };
@@ -55,6 +58,7 @@ enum code {
 	CODE_YES = 1,         /* taken, extended, released */
 	CODE_OUTBID = 2,      /* the key is mine, but the fence is above my proposal */
 	CODE_REPAIRED = 3,
+	CODE_BARE = 4,        /* E: not repaired, since the bytes that travel with the lock were not sent along */
 	CODE_FREE = 5,        /* P: it could be taken */
 	CODE_EPOCH = -1,      /* the master is not the one that we know */
 	CODE_SKEWED = -2,     /* the proposal lies too far in the master's future */
@@ -70,6 +74,7 @@ struct answer {
 	int code;
 	int64_t master_us; /* the master's clock; 0 when it did not tell */
 	uint64_t fence;
+	uint64_t version;         /* YES, REPAIRED to A, E: of the data that is there; 0: none */
 	int64_t pttl_ms;          /* BUSY: until the key there ends; -1: never */
 	char holder[HOLDER_MAX];  /* BUSY: the token there, or "zset" or "other" */
 };

@@ -26,7 +26,9 @@ int lock_init(struct lock *lock, struct quorum *quorum, const struct lock_settin
 void lock_clear(struct lock *lock)
 {
 	free(lock->key);
+	free(lock->cargo.bytes);
 	lock->key = NULL;
+	lock->cargo = (struct cargo){0};
 }
 
 /* xorshift64*: the jitter of the back-off needs no better. */
@@ -192,7 +194,62 @@ void lock_verify(struct lock *lock, int64_t now_us, struct effects *effects)
 		return;
 	}
 	lock->call = CALL_VERIFY;
+	lock->call_end_us = now_us + lock->settings.node_timeout_us;
 	lock_renew(lock, now_us);
+}
+
+/* Where nothing ever travelled nothing has to be told: such a lock costs nothing more. */
+void lock_load(struct lock *lock)
+{
+	struct attempt *attempt = lock->attempt;
+
+	attempt->cargo = lock->cargo;
+	if (lock->cargo.size == 0 && !attempt->laden)
+		attempt->cargo.version = 0;
+}
+
+static void set_cargo(struct lock *lock, void *bytes, size_t size)
+{
+	free(lock->cargo.bytes);
+	lock->cargo.bytes = bytes;
+	lock->cargo.size = size;
+	lock->cargo.version++;
+	if (lock->attempt)
+		lock_load(lock);
+}
+
+void lock_set_data(struct lock *lock, void *bytes, size_t size, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	set_cargo(lock, bytes, size);
+	if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
+		lock_lose(lock, now_us);
+	if (lock->state == LOCK_LOST) {
+		lock_done(lock, ESTALE);
+	} else if (lock->state != LOCK_HELD || lock->held != MODE_EXCLUSIVE || lock->attempt->cargo.version == 0) {
+		lock_done(lock, 0);
+	} else {
+		lock->call = CALL_DATA;
+		lock->call_end_us = now_us + lock->settings.node_timeout_us;
+		lock_renew(lock, now_us);
+	}
+}
+
+/* Votes that were asked for with what was to travel before would be a lock without what travels now. */
+void lock_put_data(struct lock *lock, void *bytes, size_t size, int64_t now_us, struct effects *effects)
+{
+	uint64_t before = lock->attempt ? lock->attempt->cargo.version : 0;
+	unsigned proposals = lock->proposals;
+
+	lock->effects = effects;
+	set_cargo(lock, bytes, size);
+	if (!lock->attempt || lock->attempt->cargo.version == before)
+		return;
+	if (lock->state == LOCK_TRY && lock->wanted == MODE_EXCLUSIVE)
+		lock_propose(lock, now_us);
+	else if (lock->call == CALL_CONVERT_UP)
+		lock_upgrade_again(lock, now_us);
+	lock->proposals = proposals; /* nobody has outbid it */
 }
 
 void lock_cancel(struct lock *lock, int error, int64_t now_us, struct effects *effects)
@@ -206,6 +263,7 @@ void lock_cancel(struct lock *lock, int error, int64_t now_us, struct effects *e
 		lock_upgrade_undo(lock, error, now_us);
 		break;
 	case CALL_VERIFY:
+	case CALL_DATA:
 		lock_done(lock, error);
 		break;
 	default: /* what only gives back is not undone, and ends within node_timeout */

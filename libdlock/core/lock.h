@@ -26,6 +26,10 @@
  *     has a majority is tried again, one master first, so that one of them wins.
  *  6. Blocking callers poll without taking (P), so that they never hinder the
  *     holder's repair.
+ *  7. An exclusive lock is granted on votes that were given together with what
+ *     travels with it. What is set while it is held has travelled when q
+ *     masters have confirmed it; each that lags behind gets it as soon as an
+ *     answer tells so.
  */
 #ifndef DLOCK_LOCK_H
 #define DLOCK_LOCK_H
@@ -36,7 +40,7 @@
 
 enum lock_state { LOCK_IDLE, LOCK_GATHER, LOCK_TRY, LOCK_WAIT, LOCK_POLL, LOCK_HELD, LOCK_RELEASING, LOCK_LOST };
 
-enum call { CALL_NONE, CALL_LOCK, CALL_CONVERT_UP, CALL_CONVERT_DOWN, CALL_UNLOCK, CALL_VERIFY };
+enum call { CALL_NONE, CALL_LOCK, CALL_CONVERT_UP, CALL_CONVERT_DOWN, CALL_UNLOCK, CALL_VERIFY, CALL_DATA };
 
 struct lock_settings {
 	int64_t ttl_us, lock_delay_us, node_timeout_us;
@@ -52,6 +56,8 @@ struct lock {
 	size_t key_length;
 	char identity[LOCK_IDENTITY_MAX];
 
+	struct cargo cargo;       /* what travels with the exclusive lock; the bytes are its own */
+
 	enum lock_state state;
 	enum mode held;           /* HELD */
 	uint64_t fence;           /* HELD: F */
@@ -65,6 +71,7 @@ struct lock {
 	bool try_only;            /* LOCK_NB */
 	bool contended;           /* what the last round met: another holder, or no quorum */
 	int64_t give_up_us;       /* the caller's time-out */
+	int64_t call_end_us;      /* HELD: when a round that the caller waits for has taken too long */
 	int64_t no_quorum_us;     /* when the quorum was missed first; NEVER_US: it is there */
 
 	uint64_t seen_fence;      /* the largest ever seen for this key */
@@ -91,6 +98,11 @@ void lock_clear(struct lock *lock);
 void lock_call(struct lock *lock, enum mode mode, int64_t timeout_us, int64_t now_us, struct effects *effects);
 void lock_unlock(struct lock *lock, int64_t now_us, struct effects *effects);
 void lock_verify(struct lock *lock, int64_t now_us, struct effects *effects);
+/* What travels with the exclusive lock from now on: `bytes` are taken over, from malloc(); of size 0: nothing. They
+ * stay in place also when the call ends with an error. */
+void lock_set_data(struct lock *lock, void *bytes, size_t size, int64_t now_us, struct effects *effects);
+/* The same while another call is under way, and no exclusive lock is held: no call of its own. */
+void lock_put_data(struct lock *lock, void *bytes, size_t size, int64_t now_us, struct effects *effects);
 /* End the call under way with `error`, if it can still be undone. */
 void lock_cancel(struct lock *lock, int error, int64_t now_us, struct effects *effects);
 /* The descriptor is gone: give everything up. */

@@ -10,6 +10,9 @@
  *
  * While a conversion to EX is under way nothing is renewed: its A's extend the
  * lease, and an E in the old mode would undo what they did.
+ *
+ * What travels with an exclusive lock travels with those A's, and goes from each
+ * master with the renewal that makes the lock shared there.
  */
 #include <errno.h>
 
@@ -21,6 +24,7 @@ void lock_downgrade(struct lock *lock, int64_t now_us)
 	lock->call = CALL_CONVERT_DOWN;
 	lock->held = MODE_SHARED;
 	lock->attempt->mode = MODE_SHARED;
+	lock->call_end_us = now_us + lock->settings.node_timeout_us;
 	lock_renew(lock, now_us);
 }
 
@@ -52,6 +56,11 @@ void lock_upgrade(struct lock *lock, int64_t now_us)
 	lock->proposals = 0;
 	bid(lock, now_us);
 	/* With too few masters to ask, the end of the round decides. */
+}
+
+void lock_upgrade_again(struct lock *lock, int64_t now_us)
+{
+	bid(lock, now_us);
 }
 
 void lock_upgrade_undo(struct lock *lock, int error, int64_t now_us)

@@ -12,6 +12,12 @@
  * the key without a gap since the grant. A master that was repaired is such a
  * one again only after a round in which a majority of unbroken ones has
  * vouched: else two repairs after a real gap would look like a proof later.
+ *
+ * What travels with the lock: E tells the version, and the master answers which
+ * one it has. Who lags behind is sent an E with the bytes at once. A master that
+ * lost the key sets it again only together with the bytes: so that none that
+ * names the holder has less than it once confirmed, and whoever hears q masters
+ * name the holder hears of one at least that was among the q that confirmed.
  */
 #include <errno.h>
 
@@ -129,6 +135,23 @@ static void judge_round(struct lock *lock)
 	}
 	if (lock->round_done && lock->call == CALL_CONVERT_DOWN)
 		lock_done(lock, 0);
+	if (lock->call == CALL_DATA && attempt_carriers(attempt) >= lock->quorum->majority)
+		lock_done(lock, 0);
+}
+
+/* The answer to an A or E of an exclusive lock: a master that lags behind gets the bytes now. One that was just sent
+ * them has refused them, and is asked again with the next renewal. */
+static void catch_up(struct lock *lock, const struct request *request, const struct answer *answer, int64_t now_us)
+{
+	const struct vote *vote = &lock->attempt->votes[request->master];
+	uint64_t version = lock->attempt->cargo.version;
+
+	if (lock->held != MODE_EXCLUSIVE || vote->version >= version || vote->offered >= version)
+		return;
+	if (request->bytes && request->version >= version)
+		return;
+	if (answer->code == CODE_YES || answer->code == CODE_REPAIRED || answer->code == CODE_BARE)
+		lock_extend_one(lock, request->master, now_us);
 }
 
 static void extended(struct lock *lock, struct vote *vote, const struct request *request, bool repaired)
@@ -179,13 +202,15 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	} else if (answer->code == CODE_BUSY) {
 		vote->until_us = 0; /* not mine */
 		vote->proven = false;
-	} else if (answer->code == CODE_EPOCH) {
+	} else if (answer->code == CODE_EPOCH || answer->code == CODE_BARE) {
 		/* It has forgotten, and waits out every lease: what it voted stays good until its end. */
 		vote->proven = false;
 	}
 	lock_reckon(lock, now_us);
-	if (lock->state == LOCK_HELD)
-		judge_round(lock);
+	if (lock->state != LOCK_HELD)
+		return;
+	catch_up(lock, request, answer, now_us);
+	judge_round(lock);
 }
 
 void lock_held_joined(struct lock *lock, uint32_t joined, int64_t now_us)
@@ -209,7 +234,7 @@ static int64_t renew_at_us(const struct lock *lock)
 
 void lock_held_tick(struct lock *lock, int64_t now_us)
 {
-	int64_t round_end_us = lock->round_us + lock->settings.node_timeout_us;
+	bool too_long = now_us >= lock->call_end_us;
 
 	if (now_us >= lock->deadline_us) {
 		lock_lose(lock, now_us);
@@ -219,24 +244,26 @@ void lock_held_tick(struct lock *lock, int64_t now_us)
 		lock_upgrade_tick(lock, now_us);
 		return;
 	}
-	if (lock->call == CALL_VERIFY && now_us >= round_end_us)
+	if (lock->call == CALL_VERIFY && too_long)
 		lock_done(lock, lock->round_done ? ESTALE : ENOLCK);
-	if (lock->call == CALL_CONVERT_DOWN && now_us >= round_end_us)
+	else if (lock->call == CALL_CONVERT_DOWN && too_long)
 		lock_done(lock, 0);
+	else if (lock->call == CALL_DATA && too_long)
+		lock_done(lock, ENOLCK);
 	if (now_us >= renew_at_us(lock))
 		lock_renew(lock, now_us);
 }
 
 int64_t lock_held_next_us(const struct lock *lock, int64_t now_us)
 {
-	int64_t next_us = lock->deadline_us, round_end_us = lock->round_us + lock->settings.node_timeout_us;
+	int64_t next_us = lock->deadline_us;
 
 	if (lock->call == CALL_CONVERT_UP) {
 		int64_t upgrade_us = lock_upgrade_next_us(lock, now_us);
 
 		return upgrade_us < next_us ? upgrade_us : next_us;
 	}
-	if (lock->call != CALL_NONE && round_end_us < next_us)
-		next_us = round_end_us;
+	if (lock->call != CALL_NONE && lock->call_end_us < next_us)
+		next_us = lock->call_end_us;
 	return renew_at_us(lock) < next_us ? renew_at_us(lock) : next_us;
 }

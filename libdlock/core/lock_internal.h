@@ -21,6 +21,7 @@ void lock_start(struct lock *lock, int64_t now_us);
 void lock_close_attempt(struct lock *lock, int64_t now_us);
 uint64_t lock_draw(struct lock *lock, uint64_t below);
 unsigned lock_blocking(const struct lock *lock); /* N-q+1 */
+void lock_load(struct lock *lock); /* the lock's cargo to its attempt */
 
 /* lock_try.c */
 void lock_try(struct lock *lock, int64_t now_us);
@@ -49,6 +50,8 @@ int64_t lock_held_next_us(const struct lock *lock, int64_t now_us);
 
 /* lock_convert.c */
 void lock_upgrade(struct lock *lock, int64_t now_us);
+/* Asks anew, with what travels now. */
+void lock_upgrade_again(struct lock *lock, int64_t now_us);
 void lock_downgrade(struct lock *lock, int64_t now_us);
 void lock_upgrade_answered(struct lock *lock, const struct request *request, const struct answer *answer,
                            int64_t now_us);

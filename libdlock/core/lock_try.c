@@ -40,6 +40,7 @@ static bool begin_attempt(struct lock *lock, int64_t now_us)
 	lock->attempt->lock = lock;
 	lock->attempt->mode = lock->wanted;
 	lock->attempt->bid = lock->wanted == MODE_EXCLUSIVE;
+	lock_load(lock);
 	lock->proposals = 0;
 	return true;
 }

@@ -31,6 +31,7 @@ static const struct meaning {
 	{EBADF, "not an open descriptor of dlock_open()"},
 	{EINVAL, "an argument or a setting is wrong"},
 	{ENAMETOOLONG, "the name of the lock is longer than 1024 bytes"},
+	{E2BIG, "more than can travel with a lock"},
 	{EEXIST, "a master was used before"},
 	{ENOENT, "the option is not set"},
 	{ENOMEM, "out of memory"},

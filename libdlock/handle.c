@@ -148,6 +148,14 @@ static void tell(struct handle *handle)
 	(void)!send(handle->keeper_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static void *hand_over(struct user_call *call)
+{
+	void *data = call->data;
+
+	call->data = NULL;
+	return data;
+}
+
 static void begin(struct handle *handle)
 {
 	struct user_call *call = handle->calls;
@@ -164,6 +172,9 @@ static void begin(struct handle *handle)
 		break;
 	case CALL_KIND_VERIFY:
 		lock_verify(&handle->lock, now_us, &effects);
+		break;
+	case CALL_KIND_DATA:
+		lock_set_data(&handle->lock, hand_over(call), call->data_size, now_us, &effects);
 		break;
 	}
 	cluster_run(handle->cluster, handle, &effects);
@@ -195,11 +206,31 @@ void handle_lost(struct handle *handle)
 	tell(handle);
 }
 
+/* Data that is set while another call is under way does not wait for that one, which may wait for another holder:
+ * unless there is an exclusive lock to tell of the data. */
+static bool put_data(struct handle *handle, struct user_call *call)
+{
+	struct effects effects;
+
+	if (call->kind != CALL_KIND_DATA || !handle->calls ||
+	    (handle->lock.state == LOCK_HELD && handle->lock.held == MODE_EXCLUSIVE))
+		return false;
+	effects.count = 0;
+	lock_put_data(&handle->lock, hand_over(call), call->data_size, keeper_now_us(), &effects);
+	cluster_run(handle->cluster, handle, &effects);
+	cluster_settle(handle->cluster, handle);
+	call->deadline_us = INT64_MAX;
+	finish(call, 0);
+	return true;
+}
+
 void handle_call(struct handle *handle, struct user_call *call)
 {
 	struct user_call **link = &handle->calls;
 	bool first = !handle->calls;
 
+	if (put_data(handle, call))
+		return;
 	while (*link)
 		link = &(*link)->next;
 	call->next = NULL;
@@ -253,10 +284,13 @@ void handle_begin_close(struct handle *handle)
 		next = calls->next;
 		if (calls != &handle->async)
 			finish(calls, EBADF);
+		else
+			free(hand_over(calls));
 	}
 	handle->async_pending = false;
 	/* What was under way is undone, so that an unlock can follow. */
-	if (handle->lock.call == CALL_LOCK || handle->lock.call == CALL_CONVERT_UP || handle->lock.call == CALL_VERIFY) {
+	if (handle->lock.call == CALL_LOCK || handle->lock.call == CALL_CONVERT_UP || handle->lock.call == CALL_VERIFY ||
+	    handle->lock.call == CALL_DATA) {
 		struct effects effects = {0};
 
 		lock_cancel(&handle->lock, EBADF, keeper_now_us(), &effects);

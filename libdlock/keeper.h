@@ -34,13 +34,15 @@ struct cluster;
 struct handle;
 
 /* A public call under way. Lives on the caller's stack, until `finished`. */
-enum call_kind { CALL_KIND_LOCK, CALL_KIND_UNLOCK, CALL_KIND_VERIFY };
+enum call_kind { CALL_KIND_LOCK, CALL_KIND_UNLOCK, CALL_KIND_VERIFY, CALL_KIND_DATA };
 
 struct user_call {
 	struct user_call *next; /* in the handle's queue; the first one is under way */
 	enum call_kind kind;
 	enum mode mode;
 	int64_t timeout_us;
+	void *data;    /* DATA: from malloc(); the lock's once the call has begun, and NULL here */
+	size_t data_size;
 	bool finished; /* protected by the keeper's mutex */
 	int error;
 	int64_t deadline_us; /* of the lock when the call ended */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -114,7 +115,7 @@ int dlock_open(const char *name, int flags)
 /* ---- calls that may wait ---- */
 
 /* DLOCK_NONBLOCK: 0 or an errno. */
-static int call_async(struct handle *handle, int fd, const struct user_call *call)
+static int call_async(struct handle *handle, int fd, struct user_call *call)
 {
 	int error;
 
@@ -124,6 +125,7 @@ static int call_async(struct handle *handle, int fd, const struct user_call *cal
 	}
 	handle_drain(fd);
 	handle->async = *call;
+	call->data = NULL;
 	handle->async_pending = true;
 	handle_call(handle, &handle->async);
 	error = handle->async_pending ? EINPROGRESS : handle->result;
@@ -140,7 +142,9 @@ static int check_deadline(int fd, const struct user_call *call)
 {
 	struct handle *handle;
 
-	if (call->error || call->kind != CALL_KIND_LOCK || keeper_now_us() < call->deadline_us)
+	bool tells = call->kind == CALL_KIND_LOCK || call->kind == CALL_KIND_DATA;
+
+	if (call->error || !tells || keeper_now_us() < call->deadline_us)
 		return call->error;
 	if (handle_enter(fd, &handle) == 0) {
 		bool lost;
@@ -256,6 +260,30 @@ int dlock_verify(int fd)
 	struct user_call what = {.kind = CALL_KIND_VERIFY};
 
 	return call(fd, &what);
+}
+
+int dlock_set_data(int fd, const void *data, size_t size)
+{
+	struct user_call what = {.kind = CALL_KIND_DATA, .data_size = size};
+	int result;
+
+	if (!data && size > 0) {
+		error_detail_set("data must be given: its size is not 0");
+		return error_fail(EINVAL);
+	}
+	if (size > DLOCK_DATA_MAX) {
+		error_detail_set("%zu bytes are more than can travel with a lock: %d", size, DLOCK_DATA_MAX);
+		return error_fail(E2BIG);
+	}
+	/* Copied here, where no other descriptor waits for it. */
+	what.data = size ? malloc(size) : NULL;
+	if (size && !what.data)
+		return error_fail(ENOMEM);
+	if (size)
+		memcpy(what.data, data, size);
+	result = call(fd, &what);
+	free(what.data); /* a call that did not begin */
+	return result;
 }
 
 /* ---- close ---- */

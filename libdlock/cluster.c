@@ -63,7 +63,7 @@ static struct handle *handle_of(const struct attempt *attempt)
 	return lock ? (struct handle *)((char *)lock - offsetof(struct handle, lock)) : NULL;
 }
 
-/* Tell the locks what has changed among the masters since `before`. */
+/* Tell the locks and the surveys what has changed among the masters since `before`. */
 static void announce(struct cluster *cluster, uint32_t before, int64_t now_us)
 {
 	uint32_t joined = quorum_voters(&cluster->quorum) & ~before;
@@ -75,7 +75,7 @@ static void announce(struct cluster *cluster, uint32_t before, int64_t now_us)
 		cluster_run(cluster, h, &effects);
 		cluster_settle(cluster, h);
 	}
-	pthread_cond_broadcast(&cluster->changed);
+	survey_masters_changed(cluster);
 }
 
 void cluster_viewed(struct cluster *cluster, unsigned master, enum node_answer kind, const struct value *value,
@@ -432,7 +432,6 @@ static void cluster_free(struct cluster *cluster)
 		next = s->next;
 		free(s);
 	}
-	pthread_cond_destroy(&cluster->changed);
 	config_clear(&cluster->config);
 	free(cluster);
 }
@@ -481,7 +480,6 @@ static int cluster_new(struct config *config, struct cluster **ret)
 {
 	struct cluster *cluster = calloc(1, sizeof(*cluster));
 	size_t timers = config->server_count + 2;
-	pthread_condattr_t monotonic;
 	int error;
 
 	if (!cluster || keeper_reserve_timers(timers) < 0) {
@@ -493,10 +491,6 @@ static int cluster_new(struct config *config, struct cluster **ret)
 	cluster->config = *config;
 	cluster->timer = (struct timer){.owner = cluster, .kind = TIMER_CLUSTER};
 	cluster->idle_timer = (struct timer){.owner = cluster, .kind = TIMER_IDLE};
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&cluster->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
 	init_quorum(cluster);
 	error = make_nodes(cluster);
 	if (error) {

@@ -24,6 +24,9 @@ int handle_enter(int fd, struct handle **ret);
 struct dlock_options;
 int handle_config(const char *name, const struct dlock_options *options, struct config *ret, size_t *ret_length);
 
+/* Whether `name` is one under these settings, with the reason if not. Needs no mutex. 0 or -errno. */
+int handle_check_name(const char *name, const struct config *config);
+
 /* Begin a call; it may finish at once. */
 void handle_call(struct handle *handle, struct user_call *call);
 /* End the call with `error` if that is still possible. */

@@ -1,374 +1,319 @@
-/*
- * holders.c - who holds what: dlock_query(), dlock_list(), dlock_break().
- *
- * Each master tells what it knows; the answers are sorted and merged, so that
- * a holder is told once with the number of masters that name it.
- */
-#include <errno.h>
-#include <stdio.h>
+/* holders.c - see holders.h. */
+#include "holders.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
-#include "dlock.h"
+#include "token.h"
 
-#include "error.h"
-#include "explain.h"
-#include "survey.h"
+#define SLOTS_MIN 4
 
-/* What one master says of one holder. */
-struct record {
-	char *key, *owner; /* one allocation: key NUL owner NUL data */
-	const char *data;  /* NULL: none */
+struct holder {
+	uint64_t hash;
+	size_t key_length, owner_length;
+	char *owner;          /* behind the key */
+	uint32_t named_by;    /* a bit a master */
+	uint32_t shared_at;   /* those of them where it is a reader */
+	int64_t ttl_ms;       /* the longest */
+	int64_t version;      /* of the data, also of none: the highest that was told; -1: no word of any */
+	void *data;
 	size_t data_size;
-	int64_t version;   /* of the data, also of none: not every master need have the last; -1: no word of any */
+	/* A fence for each master, then key NUL owner NUL. */
+	uint64_t fences[];
+};
+
+/* What one master says of one holder; points into its answer. */
+struct word {
+	const char *key, *owner, *data;
+	size_t key_length, owner_length, data_size;
 	uint64_t fence;
-	int64_t ttl_ms;
+	int64_t ttl_ms, version;
+	unsigned master;
 	bool shared;
 };
 
-struct records {
-	struct record *list;
-	size_t count, size;
-	bool out_of_memory;
-	char *pattern; /* L */
-	uint32_t quorum, unheard;
-};
-
-/* `data` may be no value; `facts` has what remains, the numbers. */
-static void add_record(struct records *records, const struct value *key, const struct value *owner,
-                       const struct value *data, const struct record *facts)
+void holders_init(struct holders *holders, const char *prefix, unsigned masters, unsigned quorum)
 {
-	size_t key_length = 0, owner_length = 0, data_size = 0;
-	const char *key_text = value_string(key, &key_length), *owner_text = value_string(owner, &owner_length);
-	const char *bytes = value_string(data, &data_size);
-	struct record *record;
-
-	if (!key_text || !owner_text)
-		return;
-	if (records->count == records->size) {
-		size_t size = records->size ? 2 * records->size : 64;
-		struct record *list = realloc(records->list, size * sizeof(*list));
-
-		records->out_of_memory |= !list;
-		if (!list)
-			return;
-		records->list = list;
-		records->size = size;
-	}
-	record = &records->list[records->count];
-	*record = *facts;
-	record->key = malloc(key_length + owner_length + 2 + data_size);
-	records->out_of_memory |= !record->key;
-	if (!record->key)
-		return;
-	record->owner = record->key + key_length + 1;
-	memcpy(record->key, key_text, key_length);
-	memcpy(record->owner, owner_text, owner_length);
-	record->key[key_length] = record->owner[owner_length] = '\0';
-	if (data_size > 0) {
-		record->data = memcpy(record->owner + owner_length + 1, bytes, data_size);
-		record->data_size = data_size;
-	}
-	records->count++;
-}
-
-/* {key, fence, 'string', owner, ms} or {..., owner, ms, version, data} for an exclusive lock,
- * {key, fence, 'zset', owner, ms, owner, ms...} for a shared one. */
-static void add_holders(struct records *records, const struct value *found)
-{
-	size_t length = 0, count = value_count(found);
-	const char *type = value_string(value_at(found, 2), &length);
-	struct record facts = {
-	    .fence = (uint64_t)value_integer(value_at(found, 1), 0),
-	    .shared = type && length == 4 && memcmp(type, "zset", 4) == 0,
+	*holders = (struct holders){
+	    .prefix = prefix,
+	    .prefix_length = strlen(prefix),
+	    .masters = masters,
+	    .quorum = quorum,
 	};
-	const struct value *data = facts.shared ? NULL : value_at(found, 6);
+}
 
-	facts.version = data ? value_integer(value_at(found, 5), -1) : -1;
-	if (!facts.shared && count > 5)
-		count = 5;
+void holders_clear(struct holders *holders)
+{
+	for (size_t i = 0; i < holders->size; i++)
+		if (holders->slots[i]) {
+			free(holders->slots[i]->data);
+			free(holders->slots[i]);
+		}
+	free(holders->slots);
+	*holders = (struct holders){0};
+}
+
+/* ---- the table ---- */
+
+static const char *key_of(const struct holder *holder)
+{
+	return holder->owner - holder->key_length - 1;
+}
+
+/* FNV-1a, with a last stir because the table looks at the low bits only. */
+static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+	return hash ^ hash >> 32;
+}
+
+static uint64_t hash_word(const struct word *word)
+{
+	return hash_bytes(hash_bytes(0xcbf29ce484222325u, word->key, word->key_length), word->owner, word->owner_length);
+}
+
+static bool is_of(const struct holder *holder, const struct word *word, uint64_t hash)
+{
+	return holder->hash == hash && holder->key_length == word->key_length &&
+	       holder->owner_length == word->owner_length && memcmp(key_of(holder), word->key, word->key_length) == 0 &&
+	       memcmp(holder->owner, word->owner, word->owner_length) == 0;
+}
+
+static struct holder *find(const struct holders *holders, const struct word *word, uint64_t hash)
+{
+	for (size_t i = hash & (holders->size - 1); holders->size; i = (i + 1) & (holders->size - 1)) {
+		struct holder *holder = holders->slots[i];
+
+		if (!holder || is_of(holder, word, hash))
+			return holder;
+	}
+	return NULL;
+}
+
+static void put(struct holder **slots, size_t size, struct holder *holder)
+{
+	size_t i = holder->hash & (size - 1);
+
+	while (slots[i])
+		i = (i + 1) & (size - 1);
+	slots[i] = holder;
+}
+
+/* A quarter of the slots stays empty, so that a search ends soon. */
+static bool make_room(struct holders *holders)
+{
+	size_t size = holders->size ? 2 * holders->size : SLOTS_MIN;
+	struct holder **slots;
+
+	if (4 * (holders->count + 1) <= 3 * holders->size)
+		return true;
+	slots = calloc(size, sizeof(struct holder *));
+	if (!slots)
+		return false;
+	for (size_t i = 0; i < holders->size; i++)
+		if (holders->slots[i])
+			put(slots, size, holders->slots[i]);
+	free(holders->slots);
+	holders->slots = slots;
+	holders->size = size;
+	return true;
+}
+
+static struct holder *add(struct holders *holders, const struct word *word, uint64_t hash)
+{
+	size_t fences_size = holders->masters * sizeof(uint64_t);
+	struct holder *holder;
+	char *text;
+
+	if (!make_room(holders))
+		return NULL;
+	holder = calloc(1, sizeof(*holder) + fences_size + word->key_length + word->owner_length + 2);
+	if (!holder)
+		return NULL;
+	holder->hash = hash;
+	holder->key_length = word->key_length;
+	holder->owner_length = word->owner_length;
+	holder->version = -1;
+	text = mempcpy((char *)holder->fences + fences_size, word->key, word->key_length);
+	holder->owner = text + 1;
+	memcpy(holder->owner, word->owner, word->owner_length);
+	put(holders->slots, holders->size, holder);
+	holders->count++;
+	holders->lacking++;
+	return holder;
+}
+
+/* ---- an answer ---- */
+
+/* The holder may have changed its data a moment ago: the latest that any master has. */
+static bool take_data(struct holder *holder, const struct word *word)
+{
+	void *data = NULL;
+
+	if (word->version <= holder->version)
+		return true;
+	if (word->data_size > 0) {
+		data = malloc(word->data_size);
+		if (!data)
+			return false;
+		memcpy(data, word->data, word->data_size);
+	}
+	free(holder->data);
+	holder->data = data;
+	holder->data_size = word->data_size;
+	holder->version = word->version;
+	return true;
+}
+
+static void merge(struct holders *holders, const struct word *word)
+{
+	uint64_t hash = hash_word(word);
+	struct holder *holder = find(holders, word, hash);
+	uint32_t bit = UINT32_C(1) << word->master;
+
+	if (!holder)
+		holder = add(holders, word, hash);
+	if (!holder || !take_data(holder, word)) {
+		holders->out_of_memory = true;
+		return;
+	}
+	if (!(holder->named_by & bit)) {
+		holder->named_by |= bit;
+		holders->lacking -= (unsigned)__builtin_popcount(holder->named_by) == holders->quorum;
+	}
+	holder->shared_at = word->shared ? holder->shared_at | bit : holder->shared_at & ~bit;
+	holder->fences[word->master] = word->fence;
+	if (word->ttl_ms > holder->ttl_ms)
+		holder->ttl_ms = word->ttl_ms;
+}
+
+/* A key with a NUL is nobody's lock, and what does not begin with the prefix was not asked for. */
+static bool is_ours(const struct holders *holders, const struct word *word, const char *key)
+{
+	if (key)
+		return strlen(key) == word->key_length && memcmp(key, word->key, word->key_length) == 0;
+	return word->key_length > holders->prefix_length &&
+	       memcmp(word->key, holders->prefix, holders->prefix_length) == 0 &&
+	       !memchr(word->key, '\0', word->key_length);
+}
+
+void holders_add(struct holders *holders, unsigned master, const struct value *found, const char *key)
+{
+	size_t type_length = 0, count = value_count(found);
+	const char *type = value_string(value_at(found, 2), &type_length);
+	struct word word = {
+	    .fence = (uint64_t)value_integer(value_at(found, 1), 0),
+	    .master = master,
+	    .shared = type && type_length == 4 && memcmp(type, "zset", 4) == 0,
+	    .version = -1,
+	};
+
+	word.key = value_string(value_at(found, 0), &word.key_length);
+	if (!word.key || !is_ours(holders, &word, key))
+		return;
+	if (!word.shared) {
+		word.data = value_string(value_at(found, 6), &word.data_size);
+		word.version = word.data ? value_integer(value_at(found, 5), -1) : -1;
+		count = count > 5 ? 5 : count;
+	}
 	for (size_t i = 3; i + 1 < count; i += 2) {
-		facts.ttl_ms = value_integer(value_at(found, i + 1), -1);
-		add_record(records, value_at(found, 0), value_at(found, i), data, &facts);
+		word.owner = value_string(value_at(found, i), &word.owner_length);
+		word.ttl_ms = value_integer(value_at(found, i + 1), -1);
+		if (word.owner)
+			merge(holders, &word);
 	}
 }
 
-static void query_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value)
+bool holders_agree(const struct holders *holders)
 {
-	if (kind != NODE_REPLY || value_count(value) < 3)
-		return;
-	add_holders(survey->context, value_at(value, 2));
-	survey->heard |= UINT32_C(1) << master;
+	return holders->lacking == 0;
 }
 
-static void list_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value)
-{
-	struct records *records = survey->context;
-	struct wire_command command;
-	char cursor[32];
-	size_t length = 0;
-	const char *text = value_string(value_at(value, 2), &length);
-
-	if (kind != NODE_REPLY || !text || length >= sizeof(cursor))
-		return;
-	for (size_t i = 3; i < value_count(value); i++)
-		add_holders(records, value_at(value, i));
-	memcpy(cursor, text, length);
-	cursor[length] = '\0';
-	if (strcmp(cursor, "0") == 0) {
-		survey->heard |= UINT32_C(1) << master;
-		return;
-	}
-	wire_format_survey(&command, 'L', NULL, 0, cursor, records->pattern);
-	survey_ask(survey, master, &command);
-	cluster_settle(survey->cluster, NULL);
-}
-
-static int compare_records(const void *a, const void *b)
-{
-	const struct record *x = a, *y = b;
-	int order = strcmp(x->key, y->key);
-
-	return order ? order : strcmp(x->owner, y->owner);
-}
-
-static void free_records(struct records *records)
-{
-	for (size_t i = 0; i < records->count; i++)
-		free(records->list[i].key);
-	free(records->list);
-	free(records->pattern);
-}
+/* ---- telling ---- */
 
 /* The fence that most of the masters carry: attempts of others may have raised it on some. */
-static uint64_t common_fence(const struct record *list, size_t count)
+static uint64_t common_fence(const struct holders *holders, const struct holder *holder)
 {
 	uint64_t common = 0;
-	size_t most = 0;
+	unsigned most = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		size_t same = 0;
+	for (unsigned i = 0; i < holders->masters; i++) {
+		unsigned same = 0;
 
-		for (size_t j = 0; j < count; j++)
-			same += list[j].fence == list[i].fence;
+		if (!(holder->named_by >> i & 1))
+			continue;
+		for (unsigned j = 0; j < holders->masters; j++)
+			same += (holder->named_by >> j & 1) && holder->fences[j] == holder->fences[i];
 		if (same > most) {
 			most = same;
-			common = list[i].fence;
+			common = holder->fences[i];
 		}
 	}
 	return common;
 }
 
-/* The one whose data are the latest. */
-static const struct record *latest(const struct record *list, size_t count)
+static int tell(const struct holders *holders, const struct holder *holder, unsigned unheard, dlock_holder_fn *each,
+                void *arg)
 {
-	const struct record *latest = list;
-
-	for (size_t i = 1; i < count; i++)
-		if (list[i].version > latest->version)
-			latest = &list[i];
-	return latest;
-}
-
-static int tell_holder(const struct records *records, const struct record *list, size_t count, size_t prefix_length,
-                       dlock_holder_fn *each, void *arg)
-{
-	const struct record *data = latest(list, count);
-	struct dlock_holder holder = {
-	    .name = list->key + prefix_length,
-	    .owner = list->owner,
+	unsigned named = (unsigned)__builtin_popcount(holder->named_by);
+	/* In the middle of a conversion: what most say. */
+	bool shared = 2 * (unsigned)__builtin_popcount(holder->shared_at) > named;
+	struct dlock_holder told = {
+	    .name = key_of(holder) + holders->prefix_length,
+	    .owner = holder->owner,
 	    .host = "",
 	    .program = "",
-	    .mode = list->shared ? LOCK_SH : LOCK_EX,
-	    .masters = (uint32_t)count,
-	    .quorum = records->quorum,
-	    .data = data->data,
-	    .data_size = data->data_size,
-	    .unheard = records->unheard,
+	    .ttl_ms = holder->ttl_ms,
+	    .mode = shared ? LOCK_SH : LOCK_EX,
+	    .masters = named,
+	    .quorum = holders->quorum,
+	    .data = shared ? NULL : holder->data,
+	    .data_size = shared ? 0 : holder->data_size,
+	    .unheard = unheard,
 	};
 	struct token_parts parts;
 
-	for (size_t i = 0; i < count; i++)
-		if (list[i].ttl_ms > holder.ttl_ms)
-			holder.ttl_ms = list[i].ttl_ms;
-	if (token_parse(list->owner, strlen(list->owner), &parts)) {
-		holder.host = parts.host;
-		holder.program = parts.program;
-		holder.pid = parts.pid;
-		holder.since_us = (int64_t)parts.ticket;
-		holder.token = 2 * common_fence(list, count) + list->shared;
+	if (token_parse(holder->owner, strlen(holder->owner), &parts)) {
+		told.host = parts.host;
+		told.program = parts.program;
+		told.pid = parts.pid;
+		told.since_us = (int64_t)parts.ticket;
+		told.token = 2 * common_fence(holders, holder) + shared;
 	}
-	return each(&holder, arg);
+	return each(&told, arg);
 }
 
-/* Outside the mutex. The number of holders. */
-static int tell_all(struct records *records, const char *prefix, dlock_holder_fn *each, void *arg)
+static int compare(const void *a, const void *b)
 {
-	size_t prefix_length = strlen(prefix), run;
+	const struct holder *x = *(struct holder *const *)a, *y = *(struct holder *const *)b;
+	int order = strcmp(key_of(x), key_of(y));
+
+	return order ? order : strcmp(x->owner, y->owner);
+}
+
+static void sort(struct holders *holders)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < holders->size; i++)
+		if (holders->slots[i])
+			holders->slots[count++] = holders->slots[i];
+	holders->size = count;
+	if (count > 1)
+		qsort(holders->slots, count, sizeof(holders->slots[0]), compare);
+}
+
+int holders_tell(struct holders *holders, unsigned unheard, dlock_holder_fn *each, void *arg)
+{
 	int told = 0;
 
-	if (records->count)
-		qsort(records->list, records->count, sizeof(struct record), compare_records);
-	for (size_t i = 0; i < records->count; i += run) {
-		for (run = 1; i + run < records->count; run++)
-			if (compare_records(&records->list[i], &records->list[i + run]) != 0)
-				break;
+	sort(holders);
+	for (size_t i = 0; i < holders->count; i++) {
 		told++;
-		if (each && tell_holder(records, &records->list[i], run, prefix_length, each, arg) != 0)
+		if (each && tell(holders, holders->slots[i], unheard, each, arg) != 0)
 			break;
 	}
 	return told;
-}
-
-/* SCAN's pattern for keys that begin with `prefix`, whatever bytes it has. */
-static char *prefix_pattern(const char *prefix)
-{
-	char *pattern = malloc(2 * strlen(prefix) + 2), *out = pattern;
-
-	if (!pattern)
-		return NULL;
-	for (; *prefix; prefix++) {
-		if (strchr("*?[]\\^", *prefix))
-			*out++ = '\\';
-		*out++ = *prefix;
-	}
-	*out++ = '*';
-	*out = '\0';
-	return pattern;
-}
-
-static void ask_all(struct survey *survey, const struct wire_command *command)
-{
-	for (unsigned i = 0; i < survey->cluster->quorum.settings.count; i++)
-		if (survey_can_ask(survey->cluster, i))
-			survey_ask(survey, i, command);
-	survey_wait(survey);
-}
-
-/* The outcome of a survey that needs a majority: 0 or -errno. */
-static int judge(const struct survey *survey)
-{
-	if ((unsigned)__builtin_popcount(survey->heard) >= survey->cluster->quorum.majority)
-		return 0;
-	explain_quorum(survey->cluster);
-	return -ENOLCK;
-}
-
-/* `name` NULL: all. */
-static int look(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options)
-{
-	struct records records = {0};
-	struct wire_command command;
-	struct cluster *cluster;
-	struct survey *survey;
-	struct config config;
-	char key[2048];
-	int error;
-
-	error_detail_clear();
-	error = survey_enter(name, options, false, &config, &cluster);
-	if (error)
-		return error_fail(-error);
-	records.pattern = prefix_pattern(config.prefix);
-	survey = records.pattern ? survey_new(cluster) : NULL;
-	if (survey) {
-		survey->context = &records;
-		survey->answered = name ? query_answered : list_answered;
-		snprintf(key, sizeof(key), "%s%s", config.prefix, name ? name : "");
-		wire_format_survey(&command, name ? 'Q' : 'L', name ? key : NULL, strlen(key), name ? "" : "0",
-		                   records.pattern);
-		ask_all(survey, &command);
-		error = records.out_of_memory ? -ENOMEM : judge(survey);
-		records.unheard = cluster->quorum.settings.count - (unsigned)__builtin_popcount(survey->heard);
-		survey_free(survey);
-	} else {
-		error = -ENOMEM;
-	}
-	records.quorum = cluster->quorum.majority;
-	cluster_put(cluster);
-	keeper_leave();
-	if (!error)
-		error = tell_all(&records, config.prefix, each, arg);
-	config_clear(&config);
-	free_records(&records);
-	return error < 0 ? error_fail(-error) : error;
-}
-
-int dlock_query_with(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options)
-{
-	return look(name ? name : "", each, arg, options);
-}
-
-int dlock_query(const char *name, dlock_holder_fn *each, void *arg)
-{
-	return dlock_query_with(name, each, arg, NULL);
-}
-
-int dlock_list_with(dlock_holder_fn *each, void *arg, const struct dlock_options *options)
-{
-	if (!each) {
-		error_detail_set("dlock_list() needs a function to call");
-		return error_fail(EINVAL);
-	}
-	return look(NULL, each, arg, options);
-}
-
-int dlock_list(dlock_holder_fn *each, void *arg)
-{
-	return dlock_list_with(each, arg, NULL);
-}
-
-/* ---- break ---- */
-
-static void break_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value)
-{
-	bool *foreign = survey->context;
-
-	if (kind != NODE_REPLY)
-		return;
-	if (value_integer(value_at(value, 0), 0) == 1)
-		survey->heard |= UINT32_C(1) << master;
-	else
-		*foreign = true;
-}
-
-int dlock_break_with(const char *name, const struct dlock_options *options)
-{
-	struct wire_command command;
-	struct cluster *cluster;
-	struct survey *survey;
-	struct config config;
-	char key[2048], lifetime_ms[24];
-	bool foreign = false;
-	int error;
-
-	error_detail_clear();
-	error = survey_enter(name ? name : "", options, false, &config, &cluster);
-	if (error)
-		return error_fail(-error);
-	survey = survey_new(cluster);
-	error = survey ? 0 : -ENOMEM;
-	if (survey) {
-		survey->context = &foreign;
-		survey->answered = break_answered;
-		snprintf(key, sizeof(key), "%s%s", config.prefix, name);
-		/* The mark must outlive every renewal that may still be on its way. */
-		snprintf(lifetime_ms, sizeof(lifetime_ms), "%lld", (long long)cluster->quorum.quarantine_us / 500);
-		wire_format_survey(&command, 'B', key, strlen(key), "", lifetime_ms);
-		ask_all(survey, &command);
-		error = judge(survey);
-		if (error && foreign) {
-			error = -EINVAL;
-			error_detail_set("the key \"%s\" holds something that is no lock: it was not touched", key);
-		}
-		survey_free(survey);
-	}
-	survey_leave(cluster, &config);
-	return error ? error_fail(-error) : 0;
-}
-
-int dlock_break(const char *name)
-{
-	return dlock_break_with(name, NULL);
 }

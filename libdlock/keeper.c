@@ -102,6 +102,8 @@ static void run_timer(struct timer *timer, int64_t now_us)
 	timers_set(&keeper.timers, timer, INT64_MAX);
 	if (timer->kind == TIMER_HANDLE)
 		handle_tick(timer->owner, now_us);
+	else if (timer->kind == TIMER_SURVEY)
+		survey_tick(timer->owner, now_us);
 	else
 		cluster_timer(timer->owner, timer, now_us);
 }
@@ -181,6 +183,7 @@ static void after_fork_parent(void)
  * keeper had allocated stays as it is, and is not used again. */
 static void after_fork_child(void)
 {
+	keeper.forks++;
 	/* A child that has used nothing and forks itself: what it has now under the numbers of the
 	 * parent's keeper are its own descriptors. */
 	if (!keeper.running) {
@@ -277,7 +280,6 @@ static int start(void)
 		return error;
 	}
 	keeper.running = true;
-	keeper.pid = getpid();
 	debug_log(DEBUG_KEEPER, "started");
 	return 0;
 }
@@ -294,31 +296,13 @@ int keeper_enter(void)
 	return error;
 }
 
-bool keeper_enter_running(void)
+bool keeper_enter_again(unsigned forks)
 {
 	pthread_mutex_lock(&keeper.mutex);
-	if (keeper.running)
+	if (keeper.running && keeper.forks == forks)
 		return true;
 	pthread_mutex_unlock(&keeper.mutex);
 	return false;
-}
-
-bool keeper_wait(pthread_cond_t *changed, int64_t until_us)
-{
-	int64_t left_us = until_us - keeper_now_us();
-	struct timespec until;
-
-	if (left_us <= 0)
-		return false;
-	arm();
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += left_us / 1000000;
-	until.tv_nsec += left_us % 1000000 * 1000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	return pthread_cond_timedwait(changed, &keeper.mutex, &until) == 0;
 }
 
 void keeper_leave(void)

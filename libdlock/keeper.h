@@ -65,8 +65,13 @@ struct handle {
 	int result;                  /* DLOCK_NONBLOCK: errno of the last call */
 };
 
-/* What was asked of all masters on behalf of people. See survey.h. */
+/* A question to all masters, besides the locks. See survey.h. */
 struct survey;
+
+struct survey_list {
+	struct survey *first, *last;
+	size_t count;
+};
 
 /* A command whose answer is awaited, as the node's tag. */
 struct sent {
@@ -91,7 +96,9 @@ struct cluster {
 	struct timer idle_timer;
 	struct sent *free_sent, *failed_sent;
 	struct sent *failed_last;
-	pthread_cond_t changed;                /* the masters' state; waited for by look-ups of people */
+	struct survey_list surveys;            /* under way */
+	struct survey_list surveys_waiting;    /* for their turn */
+	bool begins_surveys;
 };
 
 struct watch {
@@ -103,7 +110,7 @@ struct watch {
 
 struct keeper {
 	bool running;
-	pid_t pid;
+	unsigned forks; /* how many lie between the first process and this one */
 	pthread_mutex_t mutex;
 	pthread_t thread;
 	int epoll_fd, timer_fd;
@@ -127,18 +134,17 @@ int64_t keeper_now_us(void);
 
 /* Take the mutex of a keeper that runs (starting it if need be). 0 or -errno, then nothing is held. */
 int keeper_enter(void);
-/* The same, but never starts one: false if none runs in this process. */
-bool keeper_enter_running(void);
+/* The same for what was made with the keeper that ran when there had been so many `forks`: false, and nothing
+ * is held, if that was another process'. */
+bool keeper_enter_again(unsigned forks);
 /* Arm the timer, give the mutex back. */
 void keeper_leave(void);
-/* Wait for `changed` of a cluster, the mutex given back meanwhile; false when `until_us` has come. */
-bool keeper_wait(pthread_cond_t *changed, int64_t until_us);
 
 int keeper_watch(int fd, uint32_t events, struct watch watch);
 /* Room for the timers of a cluster or handle. 0 or -ENOMEM. */
 int keeper_reserve_timers(size_t more);
 
-enum timer_kind { TIMER_NODE, TIMER_CLUSTER, TIMER_IDLE, TIMER_HANDLE };
+enum timer_kind { TIMER_NODE, TIMER_CLUSTER, TIMER_IDLE, TIMER_HANDLE, TIMER_SURVEY };
 
 /* ---- cluster.c: masters and the locks on them ---- */
 
@@ -158,9 +164,14 @@ void cluster_viewed(struct cluster *cluster, unsigned master, enum node_answer k
 struct wire_command;
 int cluster_send_survey(struct cluster *cluster, unsigned master, const struct wire_command *command,
                         struct survey *survey, int64_t now_us);
-/* survey.c */
+
+/* ---- survey.c: questions to all masters ---- */
+
 void survey_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value,
                      const char *text);
+/* Something has become of a master: known, voting, gone. */
+void survey_masters_changed(struct cluster *cluster);
+void survey_tick(struct survey *survey, int64_t now_us);
 
 /* ---- handle.c: descriptors and the calls on them ---- */
 

@@ -79,30 +79,71 @@ static int tell_reports(struct report *reports, unsigned count, dlock_master_fn 
 	return 0;
 }
 
-static void view_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value)
+/* ---- asking all of them ---- */
+
+struct view_survey {
+	struct survey survey;
+	uint32_t among; /* a bit a master that may be asked */
+	bool declares;  /* them new; else what they know of themselves */
+};
+
+static void view_ask(struct survey *survey, unsigned master)
 {
-	if (kind != NODE_REPLY)
+	const struct view_survey *view = (struct view_survey *)survey;
+	struct request request = {.op = OP_INIT, .master = master};
+	struct wire_command command;
+
+	if (!(view->among >> master & 1))
 		return;
-	cluster_viewed(survey->cluster, master, kind, value, keeper_now_us());
+	if (view->declares)
+		wire_format(&command, &request, &survey->cluster->quorum);
+	else
+		wire_format_survey(&command, 'V', NULL, 0, "", "");
+	survey_ask(survey, master, &command);
+}
+
+static void view_answered(struct survey *survey, unsigned master, const struct value *value)
+{
+	cluster_viewed(survey->cluster, master, NODE_REPLY, value, keeper_now_us());
 	survey->heard |= UINT32_C(1) << master;
 }
 
-/* See every master now, not as it was when it was last heard. 0 or -ENOMEM. */
-static int view_all(struct cluster *cluster)
+static void view_free(struct survey *survey)
 {
-	struct survey *survey = survey_new(cluster);
-	struct wire_command command;
+	free(survey);
+}
 
-	if (!survey)
+static const struct survey_kind view_kind = {
+	.all = true,
+	.ask = view_ask,
+	.answered = view_answered,
+	.free = view_free,
+};
+
+/* Asks all of `among` and waits. The masters that answered, a bit each, or -ENOMEM. */
+static int64_t ask_all(struct cluster *cluster, const struct config *config, uint32_t among, bool declares)
+{
+	struct view_survey *view = calloc(1, sizeof(*view));
+	int64_t heard;
+
+	if (!view)
 		return -ENOMEM;
-	survey->answered = view_answered;
-	wire_format_survey(&command, 'V', NULL, 0, "", "");
-	for (unsigned i = 0; i < cluster->quorum.settings.count; i++)
-		if (survey_can_ask(cluster, i))
-			survey_ask(survey, i, &command);
-	survey_wait(survey);
-	survey_free(survey);
-	return 0;
+	view->among = among;
+	view->declares = declares;
+	if (survey_start(&view->survey, &view_kind, cluster, config->node_timeout_us) < 0) {
+		free(view);
+		return -ENOMEM;
+	}
+	survey_wait(&view->survey);
+	heard = view->survey.heard;
+	survey_release(&view->survey);
+	return heard;
+}
+
+/* See every master now, not as it was when it was last heard. 0 or -ENOMEM. */
+static int view_all(struct cluster *cluster, const struct config *config)
+{
+	return ask_all(cluster, config, UINT32_MAX, false) < 0 ? -ENOMEM : 0;
 }
 
 int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_options *options)
@@ -118,11 +159,11 @@ int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_opti
 		error_detail_set("dlock_masters() needs a function to call");
 		return error_fail(EINVAL);
 	}
-	error = survey_enter(NULL, options, true, &config, &cluster);
+	error = survey_enter(NULL, options, &config, &cluster);
 	if (error)
 		return error_fail(-error);
 	count = cluster->quorum.settings.count;
-	error = view_all(cluster);
+	error = view_all(cluster, &config);
 	reports = calloc(count, sizeof(*reports));
 	for (unsigned i = 0; reports && i < count; i++) {
 		fill_report(cluster, i, &reports[i]);
@@ -170,29 +211,32 @@ static int refuse_used(const struct cluster *cluster)
 	return 0;
 }
 
-static int declare_new(struct cluster *cluster)
+/* Only those that were looked at: one that is reached a moment later may be another's. */
+static uint32_t to_declare(const struct cluster *cluster)
 {
-	struct survey *survey = survey_new(cluster);
-	struct wire_command command;
-	int reached;
+	uint32_t among = 0;
 
-	if (!survey)
-		return -ENOMEM;
-	survey->answered = view_answered;
-	quorum_found(&cluster->quorum);
 	for (unsigned i = 0; i < cluster->quorum.settings.count; i++) {
-		struct request request = {.op = OP_INIT, .master = i};
+		const struct master *m = &cluster->quorum.masters[i];
 
-		if (!survey_can_ask(cluster, i) || cluster->quorum.masters[i].reason == REASON_DUPLICATE)
-			continue;
-		wire_format(&command, &request, &cluster->quorum);
-		survey_ask(survey, i, &command);
+		if (m->connected && m->viewed && m->reason != REASON_DUPLICATE)
+			among |= UINT32_C(1) << i;
 	}
-	survey_wait(survey);
-	reached = __builtin_popcount(survey->heard);
-	survey_free(survey);
-	if (reached >= (int)cluster->quorum.majority)
-		return reached;
+	return among;
+}
+
+/* The number of masters reached, or -errno. */
+static int declare_new(struct cluster *cluster, const struct config *config)
+{
+	uint32_t among = to_declare(cluster);
+	int64_t heard;
+
+	quorum_found(&cluster->quorum);
+	heard = ask_all(cluster, config, among, true);
+	if (heard < 0)
+		return (int)heard;
+	if (__builtin_popcount((uint32_t)heard) >= (int)cluster->quorum.majority)
+		return __builtin_popcount((uint32_t)heard);
 	explain_quorum(cluster);
 	return -ENOLCK;
 }
@@ -208,14 +252,14 @@ int dlock_init_with(int flags, const struct dlock_options *options)
 		error_detail_set("unknown flags 0x%x: DLOCK_INIT_FORCE is known", (unsigned)flags);
 		return error_fail(EINVAL);
 	}
-	error = survey_enter(NULL, options, true, &config, &cluster);
+	error = survey_enter(NULL, options, &config, &cluster);
 	if (error)
 		return error_fail(-error);
-	error = view_all(cluster);
+	error = view_all(cluster, &config);
 	if (!error && !(flags & DLOCK_INIT_FORCE))
 		error = refuse_used(cluster);
 	if (!error)
-		error = declare_new(cluster);
+		error = declare_new(cluster, &config);
 	survey_leave(cluster, &config);
 	return error < 0 ? error_fail(-error) : error;
 }

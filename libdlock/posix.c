@@ -58,6 +58,14 @@ static int check_key(const struct config *config, const char *name)
 	return -EINVAL;
 }
 
+int handle_check_name(const char *name, const struct config *config)
+{
+	size_t length;
+	int error = check_name(name, &length);
+
+	return error ? error : check_key(config, name);
+}
+
 int handle_config(const char *name, const struct dlock_options *options, struct config *ret, size_t *ret_length)
 {
 	char why[ERROR_DETAIL_MAX];

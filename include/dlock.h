@@ -324,11 +324,11 @@ int dlock_list_with(dlock_holder_fn *each, void *arg, const struct dlock_options
  *                     the number of holders.
  *
  * A look-up ends when a majority has answered and those answers agree (each
- * holder that is named is named by a majority, or nobody is named); else 50 ms
- * after a majority has answered, or when all have; at the latest after
- * node_timeout. A set may be used by one thread at a time; any number of
- * look-ups may be under way. After fork only dlock_looks_free() may be called
- * in the child.
+ * holder that is named is named by a majority, or nobody is named; only masters
+ * that vote can agree on that); else 50 ms after a majority has answered, or when
+ * all have; at the latest after node_timeout. A set may be used by one thread at
+ * a time; any number of look-ups may be under way. After fork only
+ * dlock_looks_free() may be called in the child.
  *
  * Errors of dlock_looks_new(): as dlock_open(). Of dlock_looks_start(): EINVAL,
  * ENAMETOOLONG, ENOMEM, ECHILD. Of dlock_looks_next(): EAGAIN (none has ended;

@@ -82,6 +82,14 @@ static bool agreed(const struct survey *survey)
 	return (unsigned)__builtin_popcount(survey->heard & quorum_voters(quorum)) >= quorum->majority;
 }
 
+static void ended(struct survey *survey)
+{
+	struct look *look = look_of(survey);
+
+	if (look->set)
+		looks_ended(look);
+}
+
 static void free_look(struct survey *survey)
 {
 	free(look_of(survey));
@@ -91,6 +99,7 @@ static const struct survey_kind look_kind = {
 	.ask = ask,
 	.answered = answered,
 	.agreed = agreed,
+	.ended = ended,
 	.free = free_look,
 };
 

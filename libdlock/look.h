@@ -13,10 +13,17 @@
 #include "holders.h"
 #include "survey.h"
 
+struct look;
+struct dlock_looks;
+
 struct look {
 	struct survey survey;
 	struct holders holders;
 	bool lists;               /* all names: `key` is the pattern */
+	/* Of a set's: looks.c */
+	struct dlock_looks *set;  /* NULL: of none */
+	struct look *next, *previous;
+	uint64_t tag;
 	char key[];
 };
 
@@ -37,6 +44,9 @@ void look_free(struct look *look);
 /* Of one that has ended, with the sentence for people if it has failed; what is found is moved. */
 void look_take(struct look *look, struct finding *ret);
 void look_release(struct look *look);
+
+/* Its set is told; in looks.c. */
+void looks_ended(struct look *look);
 
 /* The number of holders told, or -errno. */
 int finding_tell(struct finding *finding, dlock_holder_fn *each, void *arg);

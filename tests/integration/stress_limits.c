@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -167,6 +168,43 @@ static bool use_descriptor(const struct dlock_options *options, int at)
 	return fine;
 }
 
+/* Every look-up that was begun ends, whatever has failed. */
+static bool use_looks(const struct dlock_options *options, int at)
+{
+	struct dlock_looks *looks = dlock_looks_new(options);
+	bool fine = excused(looks ? 0 : -1, "dlock_looks_new", at);
+	struct pollfd ready = {.fd = looks ? dlock_looks_fd(looks) : -1, .events = POLLIN};
+	int started = 0;
+
+	for (int i = 0; looks && i < 3; i++) {
+		int result = dlock_looks_start(looks, i < 2 ? "memory" : NULL, (uint64_t)i);
+
+		fine = excused(result, "dlock_looks_start", at) && fine;
+		started += result == 0;
+	}
+	for (; started > 0; started--) {
+		if (poll(&ready, 1, 10000) != 1) {
+			fprintf(stderr, "with request %d failing a look-up does not end\n", at);
+			fine = false;
+			break;
+		}
+		fine = excused(dlock_looks_next(looks, NULL, ignore_holder, NULL), "dlock_looks_next", at) && fine;
+	}
+	/* With one that goes on. */
+	if (looks)
+		fine = excused(dlock_looks_start(looks, "memory", 9), "dlock_looks_start", at) && fine;
+	dlock_looks_free(looks);
+	return fine;
+}
+
+static bool use_options(struct dlock_options *options, int at)
+{
+	bool fine = excused(dlock_options_resolve(options), "dlock_options_resolve", at);
+
+	/* Of one that could not be resolved, what was set is still told. */
+	return CHECK(dlock_options_get(options, "quarantine") != NULL) && fine;
+}
+
 static bool use_all(const struct servers *servers, int at)
 {
 	struct dlock_options *options = dlock_options_new();
@@ -186,6 +224,9 @@ static bool use_all(const struct servers *servers, int at)
 		fine = excused(dlock_list_with(ignore_holder, NULL, options), "dlock_list", at) && fine;
 		fine = excused(dlock_masters_with(ignore_master, NULL, options), "dlock_masters", at) && fine;
 		fine = excused(dlock_break_with("memory", options), "dlock_break", at) && fine;
+		fine = use_looks(options, at) && fine;
+		fine = use_options(options, at) && fine;
+		fine = excused(dlock_query_with("memory", ignore_holder, NULL, options), "dlock_query, resolved", at) && fine;
 	}
 	dlock_options_free(options);
 	return fine;

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -436,6 +437,121 @@ static void test_forks(void)
 	CHECK(stress_all_free(servers));
 }
 
+/* ---- look-ups beside locks, queries and forks ---- */
+
+#define LOOKERS 3
+
+static atomic_bool looks_over;
+
+static int count_holder(const struct dlock_holder *holder, void *arg)
+{
+	CHECK(holder->masters > 0 && holder->masters + holder->unheard <= 3 && holder->quorum == 2);
+	++*(int *)arg;
+	return 0;
+}
+
+/* A set with many under way; one in four rounds it is freed in the middle of them. */
+static void look_in_set(unsigned *seed)
+{
+	struct dlock_looks *looks = dlock_looks_new(options);
+	struct pollfd ready = {.fd = looks ? dlock_looks_fd(looks) : -1, .events = POLLIN};
+	unsigned count = 1 + draw(seed, 300), left = draw(seed, 4) ? 0 : count / 2;
+	char name[32];
+
+	if (!CHECK_CALL(looks != NULL))
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "looked at %u", draw(seed, 4));
+		CHECK_CALL(dlock_looks_start(looks, draw(seed, 50) ? name : NULL, i) == 0);
+	}
+	while (count > left && CHECK(poll(&ready, 1, 60000) == 1)) {
+		int told = 0, result = dlock_looks_next(looks, NULL, count_holder, &told);
+
+		CHECK_CALL(result == told);
+		count--;
+	}
+	CHECK(left > 0 || (dlock_looks_next(looks, NULL, NULL, NULL) == -1 && errno == EAGAIN));
+	dlock_looks_free(looks);
+}
+
+static void *look_on(void *argument)
+{
+	unsigned seed = (unsigned)(uintptr_t)argument;
+
+	for (int i = stress_times(20); i > 0; i--)
+		look_in_set(&seed);
+	return NULL;
+}
+
+/* Locks and queries until the look-ups are over. */
+static void *lock_beside(void *argument)
+{
+	unsigned number = (unsigned)(uintptr_t)argument;
+	char name[32];
+
+	snprintf(name, sizeof(name), "looked at %u", number % 2);
+	while (!atomic_load(&looks_over)) {
+		int fd = open_lock(name), told = 0;
+
+		CHECK_CALL(dlock_lock(fd) == 0);
+		CHECK_CALL(dlock_query_with(name, count_holder, &told, options) >= 1 && told >= 1);
+		CHECK_CALL(dlock_close(fd) == 0);
+	}
+	return NULL;
+}
+
+static int look_in_child(struct dlock_looks *inherited)
+{
+	unsigned seed = 1;
+
+	alarm(60);
+	CHECK(dlock_looks_start(inherited, "looked at 0", 1) == -1 && errno == ECHILD);
+	dlock_looks_free(inherited);
+	look_in_set(&seed);
+	return stress_failures() ? 1 : 0;
+}
+
+/* In a process of its own, whose connections have much time: what fails is not the machine. */
+static int look_in_all_ways(void)
+{
+	static struct dlock_looks *inherited; /* static: found in children that _exit() */
+	pthread_t lookers[LOOKERS], lockers[THREADS];
+
+	CHECK_CALL(dlock_options_set(options, "node_timeout", "20000") == 0);
+	inherited = dlock_looks_new(options);
+	CHECK_CALL(inherited != NULL);
+	for (int i = 0; i < LOOKERS; i++)
+		start_thread(&lookers[i], look_on, (void *)(uintptr_t)(i + 1));
+	for (int i = 0; i < THREADS; i++)
+		start_thread(&lockers[i], lock_beside, (void *)(uintptr_t)i);
+	for (int i = stress_times(10); i > 0; i--) {
+		pid_t child;
+
+		CHECK_CALL(dlock_looks_start(inherited, i % 2 ? "looked at 0" : NULL, 1) == 0);
+		child = fork();
+		if (child == 0)
+			_exit(look_in_child(inherited));
+		CHECK(stress_reap(child, 70000) == 0);
+	}
+	for (int i = 0; i < LOOKERS; i++)
+		pthread_join(lookers[i], NULL);
+	atomic_store(&looks_over, true);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(lockers[i], NULL);
+	dlock_looks_free(inherited);
+	return stress_failures() ? 1 : 0;
+}
+
+static void test_looks(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(look_in_all_ways());
+	CHECK(stress_reap(child, 200000) == 0);
+	CHECK(stress_all_free(servers));
+}
+
 int main(void)
 {
 	const struct servers_options three = {.count = 3};
@@ -452,6 +568,7 @@ int main(void)
 	test_close_below_wait();
 	test_signals();
 	test_forks();
+	test_looks();
 	dlock_options_free(options);
 	servers_free(servers);
 	return stress_failures() ? 1 : 0;

@@ -174,26 +174,50 @@ void explain_master(const struct cluster *cluster, unsigned master, struct expla
 	}
 }
 
-void explain_quorum(const struct cluster *cluster)
+/* What is wrong with each master goes behind the `used` bytes of `text`; if nothing is, `otherwise`. */
+static void explain_each(const struct cluster *cluster, char text[ERROR_DETAIL_MAX], size_t used, const char *otherwise)
 {
-	char text[ERROR_DETAIL_MAX];
-	size_t used;
+	const size_t size = ERROR_DETAIL_MAX;
 	unsigned missing = 0;
 
-	used = (size_t)snprintf(text, sizeof(text), "no quorum (%u of %u masters needed)", cluster->quorum.majority,
-	                        cluster->quorum.settings.count);
-	for (unsigned i = 0; i < cluster->quorum.settings.count && used < sizeof(text); i++) {
+	for (unsigned i = 0; i < cluster->quorum.settings.count && used < size; i++) {
 		struct explanation e;
 
 		explain_master(cluster, i, &e);
 		if (!e.problem[0] || e.warning)
 			continue;
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s: %s", missing++ ? ";" : ":",
+		used += (size_t)snprintf(text + used, size - used, "%s %s: %s", missing++ ? ";" : ":",
 		                         cluster->config.servers[i].address, e.problem);
 	}
-	if (missing == 0 && used < sizeof(text))
-		snprintf(text + used, sizeof(text) - used, ": too few of them answered in time");
+	if (missing == 0 && used < size)
+		snprintf(text + used, size - used, ": %s", otherwise);
 	error_detail_set("%s", text);
+}
+
+void explain_quorum(const struct cluster *cluster)
+{
+	char text[ERROR_DETAIL_MAX];
+	int used = snprintf(text, sizeof(text), "no quorum (%u of %u masters needed)", cluster->quorum.majority,
+	                    cluster->quorum.settings.count);
+
+	explain_each(cluster, text, (size_t)used, "too few of them answered in time");
+}
+
+static void explain_data(const struct handle *handle)
+{
+	const struct quorum *quorum = &handle->cluster->quorum;
+	char text[ERROR_DETAIL_MAX];
+	int used = snprintf(text, sizeof(text), "the data have reached %u of %u masters, and %u are needed; the lock is held",
+	                    attempt_carriers(handle->lock.attempt), quorum->settings.count, quorum->majority);
+
+	explain_each(handle->cluster, text, (size_t)used, "the others did not answer in time, or have no memory for them");
+}
+
+/* An exclusive lock of which too few masters have what travels with it. */
+static bool lags_behind(const struct lock *lock)
+{
+	return lock->state == LOCK_HELD && lock->held == MODE_EXCLUSIVE &&
+	       attempt_carriers(lock->attempt) < lock->quorum->majority;
 }
 
 void explain_call(const struct handle *handle, int error)
@@ -205,7 +229,10 @@ void explain_call(const struct handle *handle, int error)
 		error_detail_clear();
 		break;
 	case ENOLCK:
-		explain_quorum(cluster);
+		if (lags_behind(&handle->lock))
+			explain_data(handle);
+		else
+			explain_quorum(cluster);
 		break;
 	case EINVAL:
 		error_detail_set("ttl (with lock_delay) %" PRId64 " ms is longer than max_ttl %" PRId64 " ms of these masters",

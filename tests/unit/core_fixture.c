@@ -89,6 +89,8 @@ static void put_request(struct world *world, const struct request *request)
 	if (request->op == OP_RELEASE) {
 		if (request->fence)
 			put_fence(world, request->fence);
+		if (request->unload)
+			put(world, ", unloads");
 		return;
 	}
 	put(world, " %c", request->mode == MODE_EXCLUSIVE ? 'X' : 'S');
@@ -101,12 +103,17 @@ static void put_request(struct world *world, const struct request *request)
 	}
 	if (request->op == OP_EXTEND && request->repair != REPAIR_YES)
 		put(world, request->repair == REPAIR_NO ? " no repair" : " guarded");
+	if (request->version)
+		put(world, ", data %llu%s", (unsigned long long)request->version, request->bytes ? " sent" : "");
+	if (request->unload)
+		put(world, ", unloads");
 }
 
 static bool alike(const struct request *a, const struct request *b)
 {
 	return a->op == b->op && a->attempt == b->attempt && a->mode == b->mode && a->repair == b->repair &&
-	       a->fence == b->fence && a->floor == b->floor;
+	       a->fence == b->fence && a->floor == b->floor && a->version == b->version && a->bytes == b->bytes &&
+	       a->unload == b->unload;
 }
 
 /* One line for the same request to several masters. */
@@ -167,6 +174,7 @@ static void put_answer(struct world *world, const struct client *client, const s
 	case CODE_YES: put(world, request->op == OP_RELEASE ? "released" : "yes"); break;
 	case CODE_OUTBID: put(world, "outbid"); break;
 	case CODE_REPAIRED: put(world, "repaired"); break;
+	case CODE_BARE: put(world, "gone, and the data not sent"); break;
 	case CODE_FREE: put(world, "free"); break;
 	case CODE_EPOCH: put(world, "another epoch"); break;
 	case CODE_SKEWED: put(world, "skewed"); break;
@@ -179,6 +187,8 @@ static void put_answer(struct world *world, const struct client *client, const s
 	if ((answer->code == CODE_YES && request->op != OP_RELEASE) || answer->code == CODE_OUTBID ||
 	    answer->code == CODE_REJECTED)
 		put_fence(world, answer->fence);
+	if (answer->version)
+		put(world, ", data %llu", (unsigned long long)answer->version);
 	put(world, "\n");
 }
 
@@ -313,6 +323,26 @@ static void format_introduction(struct model_call *call, const struct quorum *qu
 	call->quarantine_ms = quorum->quarantine_us / 1000;
 }
 
+/* As it is when the request leaves. */
+static void format_cargo(struct model_call *call, const struct request *request)
+{
+	const struct cargo *cargo = &request->attempt->cargo;
+
+	call->unload = request->unload;
+	if (request->mode != MODE_EXCLUSIVE || cargo->version == 0 ||
+	    (request->op != OP_ACQUIRE && request->op != OP_EXTEND))
+		return;
+	call->version = cargo->version;
+	call->has_bytes = request->op == OP_ACQUIRE || request->bytes;
+	if (!call->has_bytes)
+		return;
+	if (cargo->size > sizeof(call->bytes))
+		out_of_bounds("too many bytes of data");
+	if (cargo->size > 0)
+		memcpy(call->bytes, cargo->bytes, cargo->size);
+	call->size = cargo->size;
+}
+
 /* The same as libdlock/wire.c does. */
 static void format_call(struct model_call *call, const struct request *request, const struct quorum *quorum)
 {
@@ -335,6 +365,7 @@ static void format_call(struct model_call *call, const struct request *request, 
 	call->skew_us = SKEW_US;
 	call->floor = request->floor;
 	call->repair = (char)request->repair;
+	format_cargo(call, request);
 }
 
 static void send_request(struct client *client, const struct request *request)
@@ -439,6 +470,7 @@ static void answer_of(struct answer *answer, const struct model_reply *reply)
 	answer->code = reply->code;
 	answer->master_us = reply->us;
 	answer->fence = reply->fence;
+	answer->version = reply->version;
 	answer->pttl_ms = reply->pttl_ms;
 	memcpy(answer->holder, reply->holder, sizeof(answer->holder));
 }
@@ -916,6 +948,30 @@ void party_verify(struct party *party)
 	end_step(party, &effects);
 }
 
+void party_set_data(struct party *party, const char *text)
+{
+	size_t size = text ? strlen(text) : 0;
+	void *bytes = size ? malloc(size) : NULL;
+	int64_t now_us = party->client->world->now_us;
+	struct effects effects;
+
+	if (size && !bytes)
+		out_of_bounds("no memory for data");
+	if (size)
+		memcpy(bytes, text, size);
+	effects.count = 0;
+	if (party->calling) {
+		if (party->lock.state == LOCK_HELD && party->lock.held == MODE_EXCLUSIVE)
+			out_of_bounds("data are set while an exclusive lock is held and another call is under way");
+		put_event(party->client->world, party->label, "sets its data meanwhile", 0);
+		lock_put_data(&party->lock, bytes, size, now_us, &effects);
+	} else {
+		begin_call(party, "sets its data");
+		lock_set_data(&party->lock, bytes, size, now_us, &effects);
+	}
+	end_step(party, &effects);
+}
+
 void party_cancel(struct party *party, int error)
 {
 	struct effects effects;
@@ -992,6 +1048,40 @@ unsigned world_carriers(struct world *world, const char *key)
 
 	for (unsigned i = 0; i < world->count; i++)
 		count += model_holds(&world->masters[i], key, NULL, world->now_us);
+	return count;
+}
+
+static unsigned count_loaded(struct world *world, const struct party *party, uint64_t version, bool loaded)
+{
+	const char *token = party_token(party), *key = party->lock.key;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < world->count; i++) {
+		const char *owner = model_owner(&world->masters[i], key, world->now_us);
+		const struct model_cargo *cargo = model_cargo(&world->masters[i], key, world->now_us);
+		bool has = cargo && strcmp(cargo->token, token) == 0 && cargo->version >= version;
+
+		count += owner && strcmp(owner, token) == 0 && has == loaded;
+	}
+	return count;
+}
+
+unsigned world_loaded(struct world *world, const struct party *party, uint64_t version)
+{
+	return count_loaded(world, party, version, true);
+}
+
+unsigned world_lacking(struct world *world, const struct party *party, uint64_t version)
+{
+	return count_loaded(world, party, version, false);
+}
+
+unsigned world_cargoes(struct world *world, const char *key)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < world->count; i++)
+		count += model_cargo(&world->masters[i], key, world->now_us) != NULL;
 	return count;
 }
 

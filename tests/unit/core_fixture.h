@@ -23,6 +23,8 @@
  *   0.200 1 to a: yes +0            its answer
  *   0.200 a has X +0 until 988.000  the call has ended with the lock
  *   0.200 a: EWOULDBLOCK            the call has ended without
+ *   E X +0, data 2 sent             what travels with the lock goes along; without "sent" its version only
+ *   yes +0, data 2                  its version that is there
  *   0.200 a has lost it
  */
 #ifndef DLOCK_TESTS_CORE_FIXTURE_H
@@ -135,6 +137,9 @@ struct party *world_party(struct client *client, const char *key);
 void party_lock(struct party *party, enum mode mode, int64_t timeout_us);
 void party_unlock(struct party *party);
 void party_verify(struct party *party);
+/* What travels with its lock: `text`, NULL for nothing. Also while another call is under way, if no exclusive lock is
+ * held then. */
+void party_set_data(struct party *party, const char *text);
 void party_cancel(struct party *party, int error);
 /* Close its descriptor. */
 void party_close(struct party *party);
@@ -173,6 +178,12 @@ struct model_master *world_master(struct world *world, unsigned master);
 
 /* Masters that carry a value at `key`. */
 unsigned world_carriers(struct world *world, const char *key);
+/* Of the masters that name the party as the exclusive holder, those that have of its data this version or a later
+ * one; and those that have not. */
+unsigned world_loaded(struct world *world, const struct party *party, uint64_t version);
+unsigned world_lacking(struct world *world, const struct party *party, uint64_t version);
+/* Masters that have a hash for what travels with a lock. */
+unsigned world_cargoes(struct world *world, const char *key);
 /* Closed attempts that the client still keeps. */
 unsigned client_owed(const struct client *client);
 

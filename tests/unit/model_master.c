@@ -177,9 +177,52 @@ static enum model_kind settle(struct model_data *data, const char *name, int64_t
 	return KIND_NONE;
 }
 
+/* ---- what travels with a lock ---- */
+
+static struct model_cargo *find_cargo(const struct model_data *data, const char *name)
+{
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		if (strcmp(data->cargo[i].name, name) == 0)
+			return (struct model_cargo *)&data->cargo[i];
+	return NULL;
+}
+
+static struct model_cargo *make_cargo(struct model_data *data, const char *name)
+{
+	struct model_cargo *cargo = find_cargo(data, name);
+
+	if (!cargo)
+		cargo = find_cargo(data, "");
+	if (!cargo)
+		too_many("hashes");
+	snprintf(cargo->name, sizeof(cargo->name), "%s", name);
+	return cargo;
+}
+
+static void drop_cargo(struct model_data *data, const char *name)
+{
+	struct model_cargo *cargo = find_cargo(data, name);
+
+	if (cargo)
+		memset(cargo, 0, sizeof(*cargo));
+}
+
+static void expire_cargo(struct model_data *data, const char *name, int64_t ms)
+{
+	struct model_cargo *cargo = find_cargo(data, name);
+
+	if (cargo && ms > cargo->expiry_ms)
+		memset(cargo, 0, sizeof(*cargo));
+}
+
 void model_delete(struct model_master *master, const char *key)
 {
 	drop_key(&master->data, key);
+}
+
+void model_delete_cargo(struct model_master *master, const char *key)
+{
+	drop_cargo(&master->data, key);
 }
 
 void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
@@ -298,6 +341,41 @@ static void collect_fences(struct run *r)
 			r->data->fences[i].known = false;
 }
 
+static uint64_t version_here(const struct run *r)
+{
+	const struct model_cargo *cargo = find_cargo(r->data, r->call->key);
+
+	return cargo && strcmp(cargo->token, r->call->token) == 0 ? cargo->version : 0;
+}
+
+static void unload(struct run *r)
+{
+	if (version_here(r) == 0)
+		return;
+	drop_cargo(r->data, r->call->key);
+	r->dirty = true;
+}
+
+/* The script's carry(). `ends`: a refusal ends the script; by then it has always written. */
+static void carry(struct run *r, bool ends, int64_t expiry_ms)
+{
+	const struct model_call *call = r->call;
+	struct model_cargo *cargo;
+
+	if (call->version == 0)
+		return;
+	if (call->has_bytes && call->version > version_here(r) && (!r->master->out_of_memory || r->dirty || ends)) {
+		cargo = make_cargo(r->data, call->key);
+		snprintf(cargo->token, sizeof(cargo->token), "%s", call->token);
+		cargo->version = call->version;
+		memcpy(cargo->bytes, call->bytes, sizeof(cargo->bytes));
+		cargo->size = call->size;
+	}
+	r->reply->version = version_here(r);
+	if (r->reply->version > 0)
+		find_cargo(r->data, call->key)->expiry_ms = expiry_ms;
+}
+
 static void release(struct run *r)
 {
 	uint64_t tomb = r->call->number;
@@ -308,6 +386,8 @@ static void release(struct run *r)
 		drop_reader(r->key, r->call->token);
 		settle(r->data, r->call->key, r->ms);
 	}
+	if (r->call->unload)
+		unload(r);
 	/* The script ignores that there is no memory for the tombstone. */
 	if (tomb > 0 && (!r->master->out_of_memory || r->dirty || r->mine))
 		raise(r, tomb);
@@ -357,6 +437,7 @@ static void break_lock(struct run *r)
 		mark_broken(r, r->key->readers[i].token);
 	raise(r, (fence > (uint64_t)r->us ? fence : (uint64_t)r->us) + 1);
 	drop_key(r->data, r->call->key);
+	drop_cargo(r->data, r->call->key);
 }
 
 static void set_exclusive(struct run *r, int64_t expiry_ms)
@@ -402,6 +483,7 @@ static void acquire_exclusive(struct run *r)
 	} else if (!no_memory(r)) {
 		raise(r, proposal);
 		set_exclusive(r, r->ms + r->call->ttl_ms);
+		carry(r, true, r->ms + r->call->ttl_ms);
 		answer(r, CODE_YES, proposal);
 	}
 }
@@ -458,14 +540,23 @@ static void extend(struct run *r)
 		busy(r);
 		return;
 	}
-	if (repair && no_memory(r)) /* else it writes nothing new, or deletes first */
+	if (repair && exclusive && call->version > 0 && !call->has_bytes && version_here(r) < call->version) {
+		answer(r, CODE_BARE, r->fence ? r->fence->value : 0);
+		return;
+	}
+	if (repair && no_memory(r)) /* else it writes nothing new that it needs, or deletes first */
 		return;
 	if (repair)
 		raise(r, call->number);
-	if (exclusive)
+	r->dirty |= repair;
+	if (exclusive) {
 		set_exclusive(r, expiry_ms);
-	else
+		carry(r, false, expiry_ms);
+	} else {
+		if (call->unload)
+			unload(r);
 		set_shared(r, expiry_ms);
+	}
 	answer(r, repair ? CODE_REPAIRED : CODE_YES, r->fence ? r->fence->value : 0);
 }
 
@@ -476,6 +567,7 @@ static void on_lock(struct run *r)
 	r->key = find_key(r->data, r->call->key);
 	r->dirty = r->key && r->key->kind == KIND_ZSET;
 	r->kind = settle(r->data, r->call->key, r->ms);
+	expire_cargo(r->data, r->call->key, r->ms);
 	r->key = find_key(r->data, r->call->key);
 	r->fence = fence_of(r->data, r->call->key);
 	r->mine = (r->kind == KIND_STRING && strcmp(r->key->token, r->call->token) == 0) ||
@@ -527,6 +619,20 @@ bool model_holds(const struct model_master *master, const char *key, const char 
 	if (kind == KIND_NONE || !token)
 		return kind != KIND_NONE;
 	return kind == KIND_STRING ? strcmp(k->token, token) == 0 : kind == KIND_ZSET && find_reader(k, token);
+}
+
+const char *model_owner(const struct model_master *master, const char *key, int64_t world_us)
+{
+	const struct model_key *k = find_key(&master->data, key);
+
+	return k && k->kind == KIND_STRING && (world_us + master->clock_us) / 1000 <= k->expiry_ms ? k->token : NULL;
+}
+
+const struct model_cargo *model_cargo(const struct model_master *master, const char *key, int64_t world_us)
+{
+	const struct model_cargo *cargo = find_cargo(&master->data, key);
+
+	return cargo && (world_us + master->clock_us) / 1000 <= cargo->expiry_ms ? cargo : NULL;
 }
 
 uint64_t model_fence(const struct model_master *master, const char *key)

@@ -25,6 +25,7 @@
 #define MODEL_READERS 16
 #define MODEL_BROKEN 16
 #define MODEL_NAME_MAX 32
+#define MODEL_BYTES_MAX 24
 
 /* The arguments of one call of the script. */
 struct model_call {
@@ -38,6 +39,11 @@ struct model_call {
 	int64_t skew_us;  /* A */
 	uint64_t floor;   /* A */
 	char repair;      /* E */
+	uint64_t version; /* A, E, exclusive: of what travels with the lock; 0: not told */
+	bool has_bytes;   /* A, E: and these */
+	char bytes[MODEL_BYTES_MAX];
+	size_t size;
+	bool unload;      /* R; E, shared: data of this token may be there */
 	char incarnation[INCARNATION_MAX]; /* I N */
 	char durable, believe;
 	char cluster[96];
@@ -51,6 +57,7 @@ struct model_reply {
 	int code;
 	int64_t us;
 	uint64_t fence;
+	uint64_t version; /* A, E: of the data that is there */
 	int64_t pttl_ms;
 	char holder[TOKEN_MAX];
 	int64_t count; /* R: 1 if it was there; B: how many were removed */
@@ -83,6 +90,16 @@ struct model_fence {
 	uint64_t value;
 };
 
+/* The hash with what travels with a lock. */
+struct model_cargo {
+	char name[MODEL_NAME_MAX]; /* of the lock's key; "": not used */
+	char token[TOKEN_MAX];
+	uint64_t version;
+	char bytes[MODEL_BYTES_MAX];
+	size_t size;
+	int64_t expiry_ms;
+};
+
 /* An operator's mark on one token. */
 struct model_mark {
 	char token[TOKEN_MAX];
@@ -93,6 +110,7 @@ struct model_mark {
 struct model_data {
 	struct model_key keys[MODEL_KEYS];
 	struct model_fence fences[MODEL_KEYS];
+	struct model_cargo cargo[MODEL_KEYS];
 	struct model_mark marks[MODEL_BROKEN];
 	char epoch[EPOCH_MAX];
 	char cluster[96];
@@ -117,8 +135,10 @@ void model_restart(struct model_master *master, bool keep);
 void model_promote(struct model_master *master);
 /* FLUSHALL */
 void model_flush(struct model_master *master);
-/* FLUSHALL of one lock's key alone: a vote is lost, the fence stays. */
+/* FLUSHALL of one lock's key alone: a vote is lost, the fence stays, and so does what travelled with it. */
 void model_delete(struct model_master *master, const char *key);
+/* And of that alone. */
+void model_delete_cargo(struct model_master *master, const char *key);
 /* A foreign client's SET key value PX ttl. */
 void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
                        int64_t world_us);
@@ -128,6 +148,10 @@ void model_execute(struct model_master *master, const struct model_call *call, i
 
 /* Whether `token`, or with NULL anybody, is at `key` now. */
 bool model_holds(const struct model_master *master, const char *key, const char *token, int64_t world_us);
+/* Whose exclusive lock is at `key` now; NULL: nobody's. */
+const char *model_owner(const struct model_master *master, const char *key, int64_t world_us);
 uint64_t model_fence(const struct model_master *master, const char *key);
+/* The hash that is there for a lock's key now, of whichever token; NULL: none. */
+const struct model_cargo *model_cargo(const struct model_master *master, const char *key, int64_t world_us);
 
 #endif

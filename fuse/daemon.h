@@ -9,23 +9,22 @@
 #ifndef DLOCKFS_DAEMON_H
 #define DLOCKFS_DAEMON_H
 
-#define FUSE_USE_VERSION 314
-#include <fuse_lowlevel.h>
-
 struct options;
 struct daemon;
 
-/* The kernel's requests; for fuse_session_new(), with the daemon as user data. */
-extern const struct fuse_lowlevel_ops daemon_operations;
+/* The signals that daemon_serve() answers; before the first thread. */
+void daemon_block_signals(void);
 
-/* What needs neither a thread nor a descriptor, so that it may come before fuse_daemonize(). The options must live
- * as long as the daemon. NULL: out of memory. */
+/* Everything but the mount itself. The options must live as long as the daemon. NULL: it was told to the log. */
 struct daemon *daemon_new(struct options *options);
 
-/* Serves until a signal (TERM, INT) or the unmounting ends it; then gives every lock back. HUP reads the
+/* 0 or -1: told to the log, or by libfuse on standard error. */
+int daemon_mount(struct daemon *daemon);
+
+/* Serves until a signal (TERM, INT) or the unmounting ends it; then gives every lock back and unmounts. HUP reads the
  * configuration again. Returns 0; or -errno after a fatal error, when the mount must be left dead (never unmounted),
  * since the directory underneath would grant what the fleet does not. */
-int daemon_serve(struct daemon *daemon, struct fuse_session *session);
+int daemon_serve(struct daemon *daemon);
 
 void daemon_free(struct daemon *daemon);
 

@@ -28,6 +28,8 @@ struct options {
 	int64_t op_timeout_us;    /* what may block the directory in the kernel is answered by then */
 	size_t scratch_size;      /* bytes in scratch files, all together */
 	struct fuse_args fuse;    /* what is passed on to fuse_session_new() */
+	const char *answer;       /* --help, --version: what is to be said instead of mounting */
+	int error;                /* of what was parsed so far */
 	struct dlock_options *settings; /* as given with -o: not resolved, the source of options_resolve() */
 };
 

@@ -1,0 +1,150 @@
+/* absences.c - see absences.h. */
+#include "absences.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIFE_US 1000000
+#define GENERATIONS 8 /* a process that a program starts is seldom further away from it */
+
+struct absence {
+	struct absence *newer, *older; /* all, by the time at which they were told */
+	struct absence *next, **link;  /* in the same chain */
+	pid_t thread;
+	unsigned sightings;
+	int64_t until_us;
+	uint64_t name; /* its hash: another name with the same one is no more than a chance */
+};
+
+static uint64_t hash(const char *name)
+{
+	uint64_t value = 14695981039346656037u;
+
+	for (; *name; name++)
+		value = (value ^ (uint8_t)*name) * 1099511628211u;
+	return value;
+}
+
+static struct absence **chain(struct daemon *daemon, uint64_t name)
+{
+	return &daemon->absences.chains[name % ABSENCE_CHAINS];
+}
+
+static void forget(struct daemon *daemon, struct absence *absence)
+{
+	struct absences *all = &daemon->absences;
+
+	*absence->link = absence->next;
+	if (absence->next)
+		absence->next->link = absence->link;
+	*(absence->older ? &absence->older->newer : &all->oldest) = absence->newer;
+	*(absence->newer ? &absence->newer->older : &all->newest) = absence->older;
+	free(absence);
+}
+
+static void forget_old(struct daemon *daemon)
+{
+	int64_t now_us = loop_now_us();
+
+	while (daemon->absences.oldest && daemon->absences.oldest->until_us <= now_us)
+		forget(daemon, daemon->absences.oldest);
+}
+
+static struct absence *find(struct daemon *daemon, pid_t thread, uint64_t name)
+{
+	struct absence *absence;
+
+	forget_old(daemon);
+	absence = *chain(daemon, name);
+	while (absence && (absence->name != name || absence->thread != thread))
+		absence = absence->next;
+	return absence;
+}
+
+static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
+{
+	struct absence *absence = malloc(sizeof(*absence)), **first = chain(daemon, name);
+	struct absences *all = &daemon->absences;
+
+	if (!absence)
+		return;
+	*absence = (struct absence){.thread = thread, .until_us = loop_now_us() + LIFE_US, .name = name};
+	absence->next = *first;
+	absence->link = first;
+	if (absence->next)
+		absence->next->link = &absence->next;
+	*first = absence;
+	absence->older = all->newest;
+	*(all->newest ? &all->newest->newer : &all->oldest) = absence;
+	all->newest = absence;
+}
+
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there)
+{
+	uint64_t key = hash(name);
+	struct absence *absence = find(daemon, thread, key);
+
+	if (is_there) {
+		if (absence)
+			absence->sightings++;
+		return;
+	}
+	if (absence)
+		forget(daemon, absence);
+	remember(daemon, thread, key);
+}
+
+/* 0: unknown. */
+static pid_t parent_of(pid_t process)
+{
+	char path[32], line[256];
+	FILE *file;
+	int parent = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)process);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "PPid: %d", &parent) == 1)
+			break;
+	fclose(file);
+	return parent;
+}
+
+static bool comes_from(pid_t process, pid_t ancestor)
+{
+	for (int i = 0; i < GENERATIONS && process > 1; i++) {
+		if (process == ancestor)
+			return true;
+		process = parent_of(process);
+	}
+	return false;
+}
+
+void absences_made(struct daemon *daemon, pid_t thread, const char *name)
+{
+	uint64_t key = hash(name);
+	struct absence *absence, *next;
+
+	forget_old(daemon);
+	for (absence = *chain(daemon, key); absence; absence = next) {
+		next = absence->next;
+		if (absence->name == key && comes_from(thread, absence->thread))
+			forget(daemon, absence);
+	}
+}
+
+bool absences_hide(struct daemon *daemon, pid_t thread, const char *name)
+{
+	const struct absence *absence = find(daemon, thread, hash(name));
+
+	return absence && absence->sightings <= 1;
+}
+
+void absences_close(struct daemon *daemon)
+{
+	while (daemon->absences.oldest)
+		forget(daemon, daemon->absences.oldest);
+}

@@ -1,0 +1,32 @@
+/*
+ * absences.h - who was just told that a name is not there.
+ *
+ * Some programs look whether a lock is old, and when it is not there at all go on to
+ * remove it (liblockfile is one). Between the two another may have taken it: on a
+ * local disk hardly ever, but here an answer takes a hundred times as long. So who
+ * removes a name without having seen it since he was told that it is not there is told
+ * so again, and the lock stays: he cannot have meant this one.
+ *
+ * Owns: what each thread was told within the last second.
+ *
+ *   1. Only look-ups by path count, each of which the kernel asks for once. Removing
+ *      is one of them; whoever has seen the name before that knows of it.
+ *   2. Who has made the name himself, or had it made by a process of his, knows of it.
+ */
+#ifndef DLOCKFS_ABSENCES_H
+#define DLOCKFS_ABSENCES_H
+
+#include "serve.h"
+
+/* A look-up of `name` in the root was answered. */
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there);
+
+/* `thread` has made the name. */
+void absences_made(struct daemon *daemon, pid_t thread, const char *name);
+
+/* Whether the thread can't mean what is there under that name now. */
+bool absences_hide(struct daemon *daemon, pid_t thread, const char *name);
+
+void absences_close(struct daemon *daemon);
+
+#endif

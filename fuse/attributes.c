@@ -186,10 +186,11 @@ static void reply_bytes(fuse_req_t request, const char *bytes, size_t length, si
 		fuse_reply_buf(request, bytes, length);
 }
 
-/* The name in the root whose lock the node has, or NULL. */
+/* The name in the root whose lock the node has, or NULL. Of other types than these the kernel lets nobody read
+ * attributes of users. */
 static const char *lock_of(const struct node *node)
 {
-	if (node->parent)
+	if (node->parent || !(S_ISREG(node->record.mode) || S_ISDIR(node->record.mode)))
 		return NULL;
 	if (node->kind == NODE_REMOTE)
 		return node->name;

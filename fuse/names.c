@@ -7,11 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ask.h"
 #include "log.h"
-
-/* A release that took longer than this may have ended without a majority: the masters are asked. */
-#define RELEASE_SURE_US 20000
 
 /* Somebody who waits until the masters have a version. */
 struct push {
@@ -76,7 +72,6 @@ static bool enter(struct name *name)
 
 static void begin_moving(struct name *name, void (*late)(struct alarm *alarm))
 {
-	name->since_us = loop_now_us();
 	name->daemon->moving++;
 	loop_set_alarm(&name->daemon->loop, &name->alarm, name->daemon->options->op_timeout_us, late);
 }
@@ -393,20 +388,17 @@ static void end_release(struct name *name, int error)
 	end_moving(daemon);
 }
 
-static void release_seen(void *arg, int error, struct found *found, unsigned holders)
+/* LOCK_UN also succeeds when too few masters answered in time. */
+static bool majority_has_it_back(const struct name *name)
 {
-	(void)found;
-	(void)holders;
-	end_release(arg, error);
+	struct dlock_stat stat;
+
+	return dlock_stat(name->fd, &stat, sizeof(stat)) == 0 && stat.masters_released > stat.masters / 2;
 }
 
 static void released(struct name *name)
 {
-	/* LOCK_UN also succeeds when too few masters answered in time. */
-	if (name->fd >= 0 && name->done && loop_now_us() - name->since_us > RELEASE_SURE_US)
-		ask_name(name->daemon, name->text, release_seen, name);
-	else
-		end_release(name, 0);
+	end_release(name, name->fd < 0 || majority_has_it_back(name) ? 0 : ENOLCK);
 }
 
 static void release_late(struct alarm *alarm)

@@ -26,7 +26,6 @@ struct name {
 	uint64_t carried;     /* the version of the node on its way to the masters */
 	uint64_t confirmed;   /* the version that a majority has */
 	struct alarm alarm;   /* bounds taking and giving back */
-	int64_t since_us;     /* when that began */
 	done_fn *done;
 	void *arg;
 	bool leaving;         /* to be given back, or that is under way */

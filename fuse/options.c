@@ -253,7 +253,7 @@ static int parse_known(struct options *options, enum key key, const char *argume
 	case KEY_SETTING:
 		return parse_setting(options, argument);
 	case KEY_FSNAME:
-		return keep_word(&options->source, strchr(argument, '=') + 1);
+		return keep_word(&options->fsname, strchr(argument, '=') + 1);
 	case KEY_AUTO_UNMOUNT:
 		log_error("-o auto_unmount: refused, since after a crash the directory underneath would grant every "
 		          "lock to everybody");
@@ -284,13 +284,13 @@ static int parse_one(void *data, const char *argument, int key, struct fuse_args
 /* What is the same for every mount. */
 static int add_fixed(struct options *options)
 {
-	char *name = NULL;
+	char *source = options->fsname ? options->fsname : options->source, *name = NULL;
 	int error = 0;
 
 	/* libfuse takes a comma within for the next option. */
-	for (char *comma = options->source; comma && (comma = strchr(comma, ','));)
+	for (char *comma = source; comma && (comma = strchr(comma, ','));)
 		*comma = '_';
-	if (asprintf(&name, "fsname=%s", options->source ? options->source : "dlock") < 0)
+	if (asprintf(&name, "fsname=%s", source ? source : "dlock") < 0)
 		return -ENOMEM;
 	if (fuse_opt_add_arg(&options->fuse, "-o") < 0 || fuse_opt_add_arg(&options->fuse, name) < 0 ||
 	    fuse_opt_add_arg(&options->fuse, "-o") < 0 ||
@@ -352,6 +352,7 @@ void options_clear(struct options *options)
 	fuse_opt_free_args(&options->fuse);
 	dlock_options_free(options->settings);
 	free(options->source);
+	free(options->fsname);
 	free(options->mountpoint);
 }
 

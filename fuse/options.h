@@ -19,6 +19,7 @@ struct dlock_options;
 
 struct options {
 	char *source;             /* the first word of an fstab line; NULL when not given */
+	char *fsname;             /* -o fsname=, which comes before that */
 	char *mountpoint;         /* absolute */
 	bool flock_mode;          /* -o mode=flock */
 	bool foreground;

@@ -177,7 +177,8 @@ struct dlock_stat {
 	uint32_t masters_held; /* masters whose vote for this lock is live */
 	uint32_t masters_up;   /* masters that may vote now */
 	uint32_t masters;      /* masters configured */
-	uint32_t reserved;     /* 0 */
+	uint32_t masters_released; /* masters that are known to have the lock back when LOCK_UN ended: a majority,
+	                            * unless too few answered in time; those that never had it count, too */
 };
 
 /*

@@ -404,6 +404,7 @@ int dlock_stat(int fd, struct dlock_stat *stat, size_t size)
 	}
 	known.masters_up = handle->cluster->quorum.voting;
 	known.masters = handle->cluster->quorum.settings.count;
+	known.masters_released = handle->lock.released;
 	keeper_leave();
 	if (known.remaining_ns < 0)
 		known.remaining_ns = 0;

@@ -159,6 +159,7 @@ static void release_progress(struct lock *lock, int64_t now_us)
 	if (attempt && attempt_released(attempt) < lock->quorum->majority && attempt_awaits_release(attempt, now_us) &&
 	    now_us < lock->round_us + lock->settings.node_timeout_us)
 		return;
+	lock->released = attempt ? attempt_released(attempt) : 0;
 	if (attempt)
 		attempt->waiter = NULL;
 	lock->releasing = NULL;
@@ -176,6 +177,7 @@ void lock_unlock(struct lock *lock, int64_t now_us, struct effects *effects)
 		lock->call = CALL_UNLOCK;
 		lock->state = LOCK_RELEASING;
 		lock->round_us = now_us;
+		lock->released = 0;
 		release_progress(lock, now_us);
 		return;
 	}

@@ -64,6 +64,7 @@ struct lock {
 	int64_t deadline_us;      /* HELD */
 	struct attempt *attempt;  /* open; NULL in IDLE, GATHER, WAIT, RELEASING, LOST */
 	struct attempt *releasing; /* RELEASING: owned by the shell */
+	unsigned released;         /* masters that had the last lock back when its unlock call ended */
 	struct attempt *closed;    /* to be taken over by the shell */
 
 	enum call call;

@@ -808,6 +808,7 @@ Test(lock, unlock_waits_for_a_majority)
 	        "0.200 5 to a: released\n");
 	cr_assert_eq(world_carriers(w, "db"), 0);
 	cr_assert_eq(client_owed(&w->clients[0]), 0);
+	cr_assert_eq(a->lock.released, 3);
 	party_unlock(a); /* of what is not held */
 	cr_assert_eq(a->error, 0);
 	world_free(w);
@@ -825,6 +826,7 @@ Test(lock, unlock_waits_node_timeout_at_most)
 	world_run_until_done(w, a);
 	cr_assert_eq(a->error, 0);
 	cr_assert_eq(world_ms(w), 50);
+	cr_assert_eq(a->lock.released, 1);
 	world_continue(w, 1);
 	world_continue(w, 2);
 	world_run(w, 1 * MS);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 #define LIFE_US 1000000
 #define GENERATIONS 8 /* a process that a program starts is seldom further away from it */
 
@@ -16,15 +18,6 @@ struct absence {
 	int64_t until_us;
 	uint64_t name; /* its hash: another name with the same one is no more than a chance */
 };
-
-static uint64_t hash(const char *name)
-{
-	uint64_t value = 14695981039346656037u;
-
-	for (; *name; name++)
-		value = (value ^ (uint8_t)*name) * 1099511628211u;
-	return value;
-}
 
 static struct absence **chain(struct daemon *daemon, uint64_t name)
 {
@@ -82,7 +75,7 @@ static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
 
 void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there)
 {
-	uint64_t key = hash(name);
+	uint64_t key = hash_of(name);
 	struct absence *absence = find(daemon, thread, key);
 
 	if (is_there) {
@@ -125,7 +118,7 @@ static bool comes_from(pid_t process, pid_t ancestor)
 
 void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 {
-	uint64_t key = hash(name);
+	uint64_t key = hash_of(name);
 	struct absence *absence, *next;
 
 	forget_old(daemon);
@@ -138,7 +131,7 @@ void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 
 bool absences_hide(struct daemon *daemon, pid_t thread, const char *name)
 {
-	const struct absence *absence = find(daemon, thread, hash(name));
+	const struct absence *absence = find(daemon, thread, hash_of(name));
 
 	return absence && absence->sightings <= 1;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "log.h"
 
 /* Somebody who waits until the masters have a version. */
@@ -45,6 +46,7 @@ struct name *names_find(const struct daemon *daemon, const char *text)
 static void link_to(struct name *name, struct node *node)
 {
 	name->node = node;
+	node->last_name = hash_of(name->text);
 	name->next = node->names;
 	node->names = name;
 	node_use(node);

@@ -33,6 +33,7 @@ struct node {
 
 	/* own */
 	struct name *names;     /* under which it is held or kept, or NULL */
+	uint64_t last_name;     /* the hash of the last of them */
 	uint64_t version;       /* grows with every change that other mounts must see */
 	bool lost;              /* it was held, and the lease was lost */
 	bool scratch;           /* a scratch file: the content stays on this mount */

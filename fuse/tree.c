@@ -7,6 +7,7 @@
 
 #include "absences.h"
 #include "file.h"
+#include "hash.h"
 #include "names.h"
 #include "refusals.h"
 #include "task.h"
@@ -52,11 +53,8 @@ bool tree_shows(const struct daemon *daemon, const struct found *found)
 
 static uint64_t inode_of(const char *owner)
 {
-	uint64_t hash = 14695981039346656037u;
+	uint64_t hash = hash_of(owner) & INT64_MAX;
 
-	for (; *owner; owner++)
-		hash = (hash ^ (uint8_t)*owner) * 1099511628211u;
-	hash &= INT64_MAX;
 	return hash > FUSE_ROOT_ID ? hash : FUSE_ROOT_ID + 1;
 }
 
@@ -180,6 +178,8 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 	(void)holders;
 	if (!error)
 		absences_told(task->daemon, task_thread(task), task->name, tree_shows(task->daemon, found));
+	else if (!serve_flock_mode(task->daemon))
+		refusals_remember(task->daemon, task_thread(task), task->name);
 	if (error || !tree_shows(task->daemon, found)) {
 		task_end(task, error ? error : ENOENT);
 		return;
@@ -261,17 +261,24 @@ static struct node *node_for(fuse_req_t request, const struct node *directory, m
 	return node_new(serve_daemon(request), mode, ctx->uid, gid, ctx->pid);
 }
 
+/* What the thread was told before of that name is of no account any more. */
+static void now_there(const struct task *task, const char *name)
+{
+	absences_made(task->daemon, task_thread(task), name);
+	refusals_forget(task->daemon, task_thread(task), name);
+}
+
 static void made(void *arg, int error)
 {
 	struct task *task = arg;
 
-	if (error == EEXIST && task->creates && refusals_concern(task->daemon, task->parent, task->fi.flags))
+	if (error && task->creates && refusals_concern(task->daemon, task->parent, task->fi.flags))
 		refusals_remember(task->daemon, task_thread(task), task->name);
 	if (error) {
 		task_end(task, error);
 		return;
 	}
-	absences_made(task->daemon, task_thread(task), task->name);
+	now_there(task, task->name);
 	task_end_entry(task, task->node);
 }
 
@@ -396,7 +403,7 @@ static void linked(void *arg, int error)
 		task_end(task, error);
 		return;
 	}
-	absences_made(task->daemon, task_thread(task), task->name);
+	now_there(task, task->name);
 	names_push(task->daemon, task->node, NULL, NULL); /* the other names tell the new number of links as well */
 	task_end_entry(task, task->node);
 }
@@ -535,7 +542,7 @@ static void rename_old(void *arg, int error)
 		task_end(task, error);
 		return;
 	}
-	absences_made(task->daemon, task_thread(task), task->other);
+	now_there(task, task->other);
 	task->node->record.links++; /* giving one back counts it */
 	names_give_back(old, task_end, task);
 }

@@ -95,12 +95,14 @@ static bool take(struct daemon *daemon, pid_t thread, uint64_t name)
 
 bool refusals_take(struct daemon *daemon, pid_t thread, const struct node *node)
 {
-	bool taken = false;
+	bool taken;
 
 	if (daemon->refusal_count == 0 || node->parent)
 		return false;
 	if (node->kind == NODE_REMOTE)
 		return take(daemon, thread, hash_of(node->name));
+	/* Removed after it was looked up, it has none, and setting its times would succeed. */
+	taken = take(daemon, thread, node->last_name);
 	for (const struct name *name = node->names; name; name = name->next)
 		taken |= take(daemon, thread, hash_of(name->text));
 	return taken;

@@ -16,19 +16,25 @@
 
 /* ---- stat ---- */
 
+/* The kernel asks for the permissions when it opens a file. */
+static void refuse_attr(fuse_req_t request, const struct node *node, int error)
+{
+	struct daemon *daemon = serve_daemon(request);
+
+	if (!serve_flock_mode(daemon) && !node->parent)
+		refusals_remember_node(daemon, fuse_req_ctx(request)->pid, node);
+	fuse_reply_err(request, error);
+}
+
 static void get_fresh(void *arg, int error)
 {
 	struct task *task = arg;
 
-	if (error == ESTALE && task->opened) {
-		/* Who has it open sees a file without a name, as on every file system. */
-		task->node->record.links = 0;
-		error = 0;
-	}
 	if (error)
-		task_end(task, error);
+		refuse_attr(task->request, task->node, error);
 	else
-		task_end_attr(task, task->node);
+		reply_attr(task->request, task->node);
+	task_free(task);
 }
 
 void attributes_get(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -42,7 +48,7 @@ void attributes_get(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *f
 		return;
 	}
 	if (node->lost || (fi && handle_of(fi)->lost)) {
-		fuse_reply_err(request, EIO);
+		refuse_attr(request, node, EIO);
 		return;
 	}
 	if (node->kind != NODE_REMOTE) {
@@ -52,7 +58,6 @@ void attributes_get(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *f
 	task = task_new(request, node, NULL, NULL);
 	if (!task)
 		return;
-	task->opened = fi != NULL;
 	tree_freshen(daemon, node, get_fresh, task);
 }
 

@@ -392,7 +392,7 @@ void node_stat(const struct node *node, struct stat *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->st_ino = record->inode;
 	ret->st_mode = record->mode;
-	ret->st_nlink = node_is_directory(node) ? 2 : record->links;
+	ret->st_nlink = node_is_directory(node) && record->links ? 2 : record->links;
 	ret->st_uid = record->uid;
 	ret->st_gid = record->gid;
 	ret->st_size = (off_t)record->content_size;

@@ -15,7 +15,6 @@ struct task {
 	char *name, *other;         /* copies, or NULL */
 	struct fuse_file_info fi;
 	bool creates;               /* the answer opens the file as well */
-	bool opened;                /* it came through an open file */
 	unsigned flags;
 	size_t size;
 	off_t offset;

@@ -143,7 +143,7 @@ static void freshened(void *arg, int error, struct found *found, unsigned holder
 
 	(void)holders;
 	if (!error && !refresh(freshening->daemon, freshening->node, found))
-		error = ESTALE;
+		freshening->node->record.links = 0;
 	freshening->done(freshening->arg, error);
 	node_drop(freshening->daemon, freshening->node);
 	free(freshening);

@@ -31,8 +31,8 @@ void tree_complete(struct found *found);
 
 /* The node of what another host holds (used once, for the caller); takes the record out of `found`. NULL: no memory. */
 struct node *tree_remote(struct daemon *daemon, struct found *found);
-/* Asks for what is known of a remote node to be up to date; of others it always is. `done`: 0; ESTALE: its holder is
- * gone; ENOLCK: no quorum. */
+/* Asks for what is known of a remote node to be up to date; of others it always is. One whose holder is gone is, to who
+ * has looked it up before, a file without a name, as on every file system. `done`: 0; ENOLCK: no quorum; ENOMEM. */
 void tree_freshen(struct daemon *daemon, struct node *node, done_fn *done, void *arg);
 
 #endif

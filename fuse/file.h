@@ -15,7 +15,7 @@ struct handle {
 	int flags;            /* of open(2) */
 	pid_t pid;            /* who opened it */
 	bool lost;            /* flock mode: a lock that was taken through it was lost */
-	struct fleet *fleet;  /* flock mode: the lock of the file, or NULL */
+	uint64_t pid_since;   /* flock mode: tells that process from a later one of the same number */
 	char *text;           /* remote: the content when it was opened */
 	size_t text_size;
 	struct listed *entries; /* a directory's, as they were when it was read from the start */

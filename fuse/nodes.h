@@ -28,6 +28,7 @@ struct node {
 	enum node_kind kind;
 	uint64_t lookups;  /* the kernel's */
 	unsigned uses;     /* handles, names, children, requests under way */
+	struct fleet_file *locks; /* flock mode: those that are held or waited for; or NULL */
 	struct record record; /* children are not kept here but as nodes */
 	int64_t accessed_ns, changed_ns;
 

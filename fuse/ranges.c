@@ -77,6 +77,14 @@ bool ranges_test(const struct ranges *ranges, const struct range *wanted, struct
 	return true;
 }
 
+bool ranges_has(const struct ranges *ranges, const struct range *range, bool exclusive)
+{
+	for (const struct range_held *held = ranges->first; held && held->range.start <= range->end; held = held->next)
+		if (same_owner(&held->range, range) && overlap(&held->range, range) && held->range.exclusive == exclusive)
+			return true;
+	return false;
+}
+
 /* ---- lists of those who wait, the oldest first ---- */
 
 static void list_remove(struct range_wait *wait)

@@ -102,6 +102,9 @@ void ranges_init(struct ranges *ranges, struct range_graph *graph, bool detects)
 /* Whether a lock that is held is in the way: the one that begins first, as fcntl(F_GETLK) tells it. */
 bool ranges_test(const struct ranges *ranges, const struct range *wanted, struct range *ret);
 
+/* Whether the owner has a lock of that kind on any byte of the range. */
+bool ranges_has(const struct ranges *ranges, const struct range *range, bool exclusive);
+
 /* Takes what nothing is in the way of. 0 or -ENOMEM, and nothing has changed. */
 int ranges_set(struct ranges *ranges, const struct range *range);
 

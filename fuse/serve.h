@@ -26,7 +26,8 @@
 struct name;
 struct look;
 struct node;
-struct fleet;
+struct fleets;
+struct pending;
 
 struct daemon {
 	struct options *options;
@@ -51,9 +52,8 @@ struct daemon {
 	bool closing;         /* the loop ends when none is */
 	void *remote;         /* tsearch(3): nodes of other hosts' names, by parent and name */
 
-	void *fleets;         /* tsearch(3): flock mode, by the lock's name */
-	struct fleet *idle;
-	struct interrupt *interrupted; /* requests that the kernel wants back */
+	struct fleets *fleets;       /* flock mode; see fleet.h */
+	struct pending *interrupted; /* requests for locks that the kernel wants back */
 	size_t scratch_used;
 	struct absences {
 		struct absence *oldest, *newest;

@@ -189,6 +189,27 @@ Test(ranges, a_lock_replaces_what_its_owner_had_there)
 	end(f);
 }
 
+Test(ranges, an_owner_has_what_it_took)
+{
+	struct fixture *f = begin();
+	struct range wanted = range(f, 'A', 'r', 5, 9);
+
+	set(f, 'A', 'r', 0, 4);
+	set(f, 'B', 'r', 0, 9);
+	cr_assert(!ranges_has(&f->ranges, &wanted, false));
+	set(f, 'A', 'r', 9, 9);
+	cr_assert(ranges_has(&f->ranges, &wanted, false));
+	cr_assert(!ranges_has(&f->ranges, &wanted, true));
+	set(f, 'A', 'w', 20, 29);
+	wanted.end = 19;
+	cr_assert(!ranges_has(&f->ranges, &wanted, true));
+	wanted.end = 20;
+	cr_assert(ranges_has(&f->ranges, &wanted, true));
+	wanted.file = &f->again;
+	cr_assert(!ranges_has(&f->ranges, &wanted, true));
+	end(f);
+}
+
 Test(ranges, neighbours_become_one)
 {
 	struct fixture *f = begin();

@@ -14,6 +14,7 @@
 #include "ask.h"
 #include "attributes.h"
 #include "file.h"
+#include "fleet.h"
 #include "listing.h"
 #include "locking.h"
 #include "log.h"
@@ -137,6 +138,7 @@ static int take_settings(struct daemon *daemon)
 		dlock_options_free(settings);
 		return -1;
 	}
+	fleets_settings_changed(daemon);
 	dlock_options_free(old);
 	return 0;
 }

@@ -115,13 +115,13 @@ void fleet_end(struct fleet *fleet)
 
 /* ---- masters ---- */
 
-int fleet_keys(const struct fleet *fleet, const char *name)
+static int count_keys(const struct fleet *fleet, const char *before, const char *name)
 {
 	int count = 0;
 
 	for (int i = 0; i < servers_count(fleet->servers); i++) {
 		char *reply = servers_pid(fleet->servers, i)
-		                  ? servers_command(fleet->servers, i, "EXISTS dlock:%s", name)
+		                  ? servers_command(fleet->servers, i, "EXISTS %s%s", before, name)
 		                  : NULL;
 
 		count += reply && strcmp(reply, "1") == 0;
@@ -130,9 +130,24 @@ int fleet_keys(const struct fleet *fleet, const char *name)
 	return count;
 }
 
+int fleet_keys(const struct fleet *fleet, const char *name)
+{
+	return count_keys(fleet, "dlock:", name);
+}
+
+int fleet_cargoes(const struct fleet *fleet, const char *name)
+{
+	return count_keys(fleet, "dlock!data:dlock:", name);
+}
+
 bool fleet_keys_become(const struct fleet *fleet, const char *name, int count)
 {
 	return FLEET_UNTIL(fleet_keys(fleet, name) == count, 1000);
+}
+
+bool fleet_cargoes_become(const struct fleet *fleet, const char *name, int count)
+{
+	return FLEET_UNTIL(fleet_cargoes(fleet, name) == count, 1000);
 }
 
 int fleet_command(const struct fleet *fleet, int first, int count, const char *command)
@@ -237,6 +252,8 @@ static long carry_out(const struct request *r, const struct dlock_options *optio
 		return dlock_timedlock(r->fd, r->argument, r->timeout_ms);
 	case PEER_VERIFY:
 		return dlock_verify(r->fd);
+	case PEER_DATA:
+		return dlock_set_data(r->fd, r->name, strlen(r->name));
 	case PEER_KNOW:
 		know(r->fd, answer);
 		return 0;
@@ -381,6 +398,13 @@ int peer_lock(struct peer *peer, int fd, int operation)
 	struct peer_answer answer;
 
 	return (int)call(peer, &answer, PEER_LOCK, fd, operation, -1, NULL);
+}
+
+int peer_data(struct peer *peer, int fd, const char *text)
+{
+	struct peer_answer answer;
+
+	return (int)call(peer, &answer, PEER_DATA, fd, 0, 0, text);
 }
 
 struct peer_answer peer_know(struct peer *peer, int fd)

@@ -43,8 +43,11 @@ struct dlock_options *fleet_options(const struct fleet *fleet, const char *list,
 
 /* On how many masters the key of the lock NAME is (a stopped one counts as none). */
 int fleet_keys(const struct fleet *fleet, const char *name);
+/* On how many what travels with it is. */
+int fleet_cargoes(const struct fleet *fleet, const char *name);
 /* That it is on COUNT of them, with time for the rest to follow when a call has returned on a majority's word. */
 bool fleet_keys_become(const struct fleet *fleet, const char *name, int count);
+bool fleet_cargoes_become(const struct fleet *fleet, const char *name, int count);
 
 /* Gives each of `count` masters the command, whose reply must not be an error: 0 or -1. */
 int fleet_command(const struct fleet *fleet, int first, int count, const char *command);
@@ -88,6 +91,7 @@ enum peer_op {
 	PEER_OPEN,        /* result: the descriptor, as the peer numbers it */
 	PEER_LOCK,        /* dlock_timedlock(fd, argument, timeout_ms) */
 	PEER_VERIFY,
+	PEER_DATA,        /* dlock_set_data(fd) with the bytes of the name */
 	PEER_KNOW,        /* token and remaining_ns only */
 	PEER_READABLE,    /* result: 1 if fd polls readable within timeout_ms, else 0 */
 	PEER_CLOSE,       /* dlock_close() */
@@ -121,6 +125,7 @@ bool peer_answer(struct peer *peer, struct peer_answer *ret, int most_ms);
 long peer_call(struct peer *peer, enum peer_op op, int fd, int argument, int timeout_ms);
 long peer_open(struct peer *peer, const char *name);
 int peer_lock(struct peer *peer, int fd, int operation);
+int peer_data(struct peer *peer, int fd, const char *text);
 struct peer_answer peer_know(struct peer *peer, int fd);
 
 #endif

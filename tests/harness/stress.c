@@ -117,14 +117,21 @@ struct dlock_options *stress_options(const struct servers *servers)
 	return options;
 }
 
+/* Neither keys of locks nor what travelled with them. */
 static bool is_free(struct servers *servers, int i, bool tell)
 {
-	char *keys = servers_command(servers, i, "KEYS dlock:*");
-	bool none = keys && *keys == '\0';
+	static const char *const patterns[] = {"dlock:*", "dlock!data:*"};
+	bool none = true;
 
-	if (!none && tell)
-		fprintf(stderr, "master %d still holds: %s\n", i, keys ? keys : "no answer");
-	free(keys);
+	for (size_t p = 0; p < sizeof(patterns) / sizeof(patterns[0]); p++) {
+		char *keys = servers_command(servers, i, "KEYS %s", patterns[p]);
+		bool left = !keys || *keys != '\0';
+
+		if (left && tell)
+			fprintf(stderr, "master %d still holds: %s\n", i, keys ? keys : "no answer");
+		none = none && !left;
+		free(keys);
+	}
 	return none;
 }
 

@@ -146,6 +146,9 @@ static int ignore_master(const struct dlock_master *master, void *arg)
 	return 0;
 }
 
+/* More than any buffer has room for that is there already. */
+static char large[300000];
+
 /* Every public function that may want memory. A failure must be said to be one. */
 static bool use_descriptor(const struct dlock_options *options, int at)
 {
@@ -154,11 +157,14 @@ static bool use_descriptor(const struct dlock_options *options, int at)
 
 	if (fd < 0)
 		return fine;
+	fine = excused(dlock_set_data(fd, "memory", 6), "dlock_set_data", at) && fine;
 	result = dlock_timedlock(fd, LOCK_SH, 200);
 	fine = excused(result, "LOCK_SH", at) && fine;
 	if (result == 0) {
 		fine = excused(dlock_verify(fd) < 0 && errno != ESTALE ? -1 : 0, "dlock_verify", at) && fine;
 		fine = excused(dlock_timedlock(fd, LOCK_EX, 200), "conversion", at) && fine;
+		fine = excused(dlock_set_data(fd, large, sizeof(large)) < 0 && errno != ESTALE ? -1 : 0, "dlock_set_data of much",
+		               at) && fine;
 	}
 	fine = excused(dlock_unlock(fd), "LOCK_UN", at) && fine;
 	if (dlock_close(fd) < 0) {

@@ -179,6 +179,8 @@ static int step(struct checked *c, int fd, int held, unsigned *seed)
 	int mode = draw(seed, 2) ? LOCK_EX : LOCK_SH;
 	unsigned how = draw(seed, 3);
 
+	if (draw(seed, 3) == 0)
+		CHECK_CALL(dlock_set_data(fd, c->name, draw(seed, sizeof(c->name) + 1)) == 0);
 	if (held != LOCK_UN && draw(seed, 2)) {
 		if (draw(seed, 4) == 0)
 			CHECK_CALL(dlock_verify(fd) == 0);
@@ -197,6 +199,8 @@ static int step(struct checked *c, int fd, int held, unsigned *seed)
 	return LOCK_UN;
 }
 
+static const char disturbance[8000];
+
 /* Anything on a descriptor that all threads share: only errors that have a reason. */
 static void disturb(int fd, unsigned *seed)
 {
@@ -206,6 +210,7 @@ static void disturb(int fd, unsigned *seed)
 	if (lock_somehow(fd, draw(seed, 2) ? LOCK_EX : LOCK_SH, how) < 0)
 		CHECK_CALL(may_fail(how, errno));
 	CHECK_CALL(dlock_stat(fd, &stat, sizeof(stat)) == 0);
+	CHECK_CALL(dlock_set_data(fd, disturbance, draw(seed, sizeof(disturbance) + 1)) == 0);
 	if (dlock_verify(fd) < 0)
 		CHECK_CALL(errno == ENOLCK);
 	CHECK_CALL(dlock_unlock(fd) == 0);

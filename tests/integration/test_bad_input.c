@@ -234,7 +234,9 @@ static void all_goes_on(void)
 {
 	int holders = 0, first = open_lock("goes on"), second = open_lock("goes on");
 
+	assert_works(dlock_set_data(first, "before", 6));
 	assert_works(dlock_timedlock(first, LOCK_EX, 10000));
+	assert_works(dlock_set_data(first, "while", 5));
 	cr_assert_gt(dlock_token(first), 0);
 	cr_assert_gt(dlock_remaining(first), 0);
 	assert_works(dlock_verify(first));

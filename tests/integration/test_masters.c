@@ -700,8 +700,10 @@ static void use_everything(void)
 
 	a = open_lock("user");
 	b = open_lock("user");
+	must(dlock_set_data(a, "before", 6));
 	must(dlock_lock(a));
 	expect_held_by(a, 5);
+	must(dlock_set_data(a, "while", 5));
 	fails(dlock_timedlock(b, LOCK_EX, 100), ETIMEDOUT); /* polls, too */
 	must(dlock_flock(a, LOCK_SH));
 	must(dlock_flock(b, LOCK_SH));

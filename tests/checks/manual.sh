@@ -45,25 +45,84 @@ options_of_page() {
 	items_of_page "$1" | tr -s ' ' '\n' | grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
 }
 options_of_help() {
-	"$@" 2>/dev/null | grep -o -E '(^|[ ,|[(])--?[a-zA-Z][a-zA-Z-]*' | tr -d ' ,|[(' |
+	"$@" 2>/dev/null | grep -v '^ *mount ' | grep -o -E '(^|[ ,|[(])--?[a-zA-Z][a-zA-Z-]*' | tr -d ' ,|[(' |
 		grep -E '^(--[a-z-]+|-[a-zA-Z])$' | LC_ALL=C sort -u
+}
+
+# compare COMMAND PROGRAM PAGE
+compare() {
+	options_of_help "$2" --help > "$scratch/help"
+	options_of_page "$3" > "$scratch/page"
+	if [ ! -s "$scratch/help" ]; then
+		bad "$1 --help names options" "it names none"
+		return
+	fi
+	empty "$3 has every option of $1 --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/page")"
+	empty "$1 --help has every option of $3" "$(items_of_page "$3" | while read -r -a names; do
+		# An option with several names is told by one of them at least.
+		printf '%s\n' "${names[@]}" | grep -q -x -F -f "$scratch/help" || echo "${names[*]}"
+	done)"
 }
 
 for command in dlock dlock-local; do
 	program=$built/tools/$command
 	[ -x "$program" ] || program=$top/tools/$command
-	options_of_help "$program" --help > "$scratch/help"
-	options_of_page "man/$command.1" > "$scratch/page"
-	if [ ! -s "$scratch/help" ]; then
-		bad "$command --help names options" "it names none"
-		continue
-	fi
-	empty "man/$command.1 has every option of $command --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/page")"
-	empty "$command --help has every option of man/$command.1" "$(items_of_page "man/$command.1" | while read -r -a names; do
-		# An option with several names is told by one of them at least.
-		printf '%s\n' "${names[@]}" | grep -q -x -F -f "$scratch/help" || echo "${names[*]}"
-	done)"
+	compare $command "$program" man/$command.1
 done
+
+# What may follow -o: in --help the words that begin a line below "Mount options:", as
+# far as they end with = or a comma; on the page the items of OPTIONS that begin with Cm.
+mount_options_of_help() {
+	"$1" --help 2>/dev/null | awk '/^Mount options:/ { on = 1; next } /^$/ { on = 0 } on && /^  [a-z]/ {
+		for (i = 1; i <= NF; i++) {
+			name = $i
+			sub(/[=,].*/, "", name)
+			print name
+			if ($i !~ /[=,]$/) break
+		}
+	}' | LC_ALL=C sort -u
+}
+mount_options_of_page() {
+	awk '/^\.Sh / { on = $2 == "OPTIONS" }
+		/^\.It Xo/ { several = 1; next }
+		/^\.Xc/ { several = 0 }
+		on && several && /^\.Cm / { print $2 }
+		on && /^\.It Cm / {
+			print $3
+			for (i = 4; i < NF; i++) if ($i == ",") print $(i + 1)
+		}' man/dlockfs.8 | LC_ALL=C sort -u
+}
+
+dlockfs=$built/fuse/dlockfs
+[ -x "$dlockfs" ] || dlockfs=$top/fuse/dlockfs
+if [ -x "$dlockfs" ]; then
+	compare dlockfs "$dlockfs" man/dlockfs.8
+	mount_options_of_help "$dlockfs" > "$scratch/help"
+	mount_options_of_page > "$scratch/page"
+	[ "$(wc -l < "$scratch/help")" -gt 10 ] && good "dlockfs --help names mount options" ||
+		bad "dlockfs --help names mount options" "$(cat "$scratch/help")"
+	empty "man/dlockfs.8 has every mount option of --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/page")"
+	empty "dlockfs --help has every mount option of man/dlockfs.8" "$(LC_ALL=C comm -13 "$scratch/help" "$scratch/page")"
+	# shellcheck disable=SC2016 # for that shell
+	"$BASH" -c '. completions/dlockfs.bash
+		compopt() { :; }
+		_dlockfs_mount_options ""
+		printf "%s\n" "${COMPREPLY[@]%=}"' | LC_ALL=C sort -u > "$scratch/offered"
+	empty "completions/dlockfs.bash offers every mount option of --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/offered")"
+	sed -n -E "s/^[[:space:]]+'([a-z_]+)\[.*/\1/p" completions/_dlockfs | LC_ALL=C sort -u > "$scratch/offered"
+	empty "completions/_dlockfs offers every mount option of --help" "$(LC_ALL=C comm -23 "$scratch/help" "$scratch/offered")"
+else
+	omit "dlockfs --help and man/dlockfs.8 have the same options" "dlockfs was not built"
+fi
+missing=
+for option in $(sed -n -E 's/^    OPTION\("([^"=]*)=?".*/\1/p' fuse/options.c); do
+	case $option in
+	x-|X-|*time) continue ;; # told as "x-..." and as "options on access times"
+	-*) option=$(printf '%s' "$option" | sed -E 's/^-+//') ;;
+	esac
+	sed 's/\\-/-/g' man/dlockfs.8 | grep -q -w -F -e "$option" || missing+="$option "
+done
+empty "man/dlockfs.8 names every option that fuse/options.c knows" "$missing"
 
 # Every key of the settings is in dlock.conf(5).
 missing=

@@ -10,7 +10,9 @@ if [ ! -e "$built/Makefile" ] || ! command -v pkg-config > /dev/null; then
 fi
 
 prefix=$scratch/prefix
-if ! make -C "$built" install-exec install-data prefix="$prefix" > "$scratch/log" 2>&1; then
+# The unit's directory may have been given to configure, outside of any prefix.
+places=(prefix="$prefix" systemdsystemunitdir="$prefix/lib/systemd/system")
+if ! make -C "$built" install-exec install-data "${places[@]}" > "$scratch/log" 2>&1; then
 	bad "make install to a prefix of its own" "$(tail -n 20 "$scratch/log")"
 	end
 	exit
@@ -59,6 +61,39 @@ else
 	omit "a program builds with the static library" "built without it"
 fi
 
+# The mount comes with its page, its completions and its unit, or nothing of it does.
+mount=(bin/dlockfs share/man/man8/dlockfs.8 share/bash-completion/completions/dlockfs share/zsh/site-functions/_dlockfs)
+unit=lib/systemd/system/dlockfs@.service
+grep -q -x 'systemdsystemunitdir = no' "$built/Makefile" || mount+=("$unit")
+if [ -e "$built/fuse/dlockfs" ]; then
+	missing=
+	for file in "${mount[@]}"; do
+		[ -e "$prefix/$file" ] || missing+="$file "
+	done
+	empty "dlockfs, its page, completions and unit are there" "$missing"
+	bindir=$(make -C "$built" -s --no-print-directory -f - print <<-'END'
+		include Makefile
+		print: ; @echo $(bindir)
+	END
+	)
+	if ! command -v systemd-analyze > /dev/null || [ ! -e "$prefix/$unit" ]; then
+		omit "systemd has nothing to say about the unit" "no systemd-analyze here, or no unit"
+	elif ! grep -q "^ExecStart=$bindir/dlockfs " "$prefix/$unit"; then
+		bad "the unit starts what is installed" "bindir is $bindir" "$(grep ExecStart "$prefix/$unit")"
+	else
+		# An instance, with the program where it is now; the manual is not where systemd looks.
+		sed "s|$bindir/dlockfs|$prefix/bin/dlockfs|" "$prefix/$unit" > "$scratch/dlockfs@srv-locks.service"
+		said=$(systemd-analyze --man=no verify "$scratch/dlockfs@srv-locks.service" 2>&1)
+		empty "systemd has nothing to say about the unit" "$said"
+	fi
+else
+	found=
+	for file in "${mount[@]}"; do
+		[ ! -e "$prefix/$file" ] || found+="$file "
+	done
+	empty "built without dlockfs, nothing of it is there" "$found"
+fi
+
 missing=
 for file in bin/dlock bin/dlock-local include/dlock.h share/man/man1/dlock.1 share/man/man3/dlock_open.3 \
 	share/man/man5/dlock.conf.5 share/man/man7/libdlock.7; do
@@ -66,7 +101,7 @@ for file in bin/dlock bin/dlock-local include/dlock.h share/man/man1/dlock.1 sha
 done
 empty "commands, header and manual are there" "$missing"
 
-if make -C "$built" uninstall prefix="$prefix" > "$scratch/log" 2>&1; then
+if make -C "$built" uninstall "${places[@]}" > "$scratch/log" 2>&1; then
 	empty "make uninstall leaves nothing" "$(find "$prefix" -type f -o -type l)"
 else
 	bad "make uninstall leaves nothing" "$(tail -n 20 "$scratch/log")"

@@ -6,7 +6,9 @@
 #
 # DLOCK_BIN (the dlock to test) and DLOCK_LOCAL (the script) name others than
 # those of the build tree. `masters`, set before sourcing, is the number of
-# masters; default 5.
+# masters; default 5. `lib_within`, an array, is a command that the whole test is run
+# below; `lib_unmount`, a function, is called after everything has been ended and
+# before the working folder is removed.
 #
 # Every step has a limit of its own: a test that waits for ever tells nothing.
 
@@ -39,7 +41,8 @@ if [ -z "${DLOCK_SYSTEM_TEST:-}" ]; then
 	fi
 	unset DLOCK_SERVERS DLOCK_TTL DLOCK_PREFIX DLOCK_CONFIG DLOCK_LOCAL_DIR DLOCK_NAME DLOCK_TOKEN
 	PATH=$(dirname -- "$DLOCK"):$PATH DLOCK_SYSTEM_TEST=1 \
-		exec timeout -k 10 "${DLOCK_TEST_TIMEOUT:-280}" "$DLOCK_LOCAL" run -n "${masters:-5}" -- bash "$0" "$@"
+		exec timeout -k 10 "${DLOCK_TEST_TIMEOUT:-280}" ${lib_within[@]+"${lib_within[@]}"} \
+		"$DLOCK_LOCAL" run -n "${masters:-5}" -- bash "$0" "$@"
 fi
 unset DLOCK_SYSTEM_TEST
 
@@ -65,7 +68,8 @@ clean_up()
 	done
 	wait 2>/dev/null
 	cd /
-	rm -rf -- "$work"
+	! declare -F lib_unmount >/dev/null || lib_unmount
+	rm -rf --one-file-system -- "$work"
 }
 trap clean_up EXIT
 trap 'exit 1' INT TERM HUP

@@ -13,9 +13,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <dlock.h>
+
 #include "background.h"
 #include "daemon.h"
-#include "dlock.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "options.h"

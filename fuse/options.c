@@ -8,8 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <dlock.h>
+
 #include "build.h"
-#include "dlock.h"
 #include "log.h"
 
 #define OP_TIMEOUT_MS 500

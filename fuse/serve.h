@@ -16,8 +16,9 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <dlock.h>
+
 #include "daemon.h"
-#include "dlock.h"
 #include "loop.h"
 #include "options.h"
 

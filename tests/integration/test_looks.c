@@ -356,14 +356,19 @@ Test(looks, wrong_arguments)
 
 /* ---- when it ends ---- */
 
-/* With a long node_timeout, each through the grace would take 50 ms. */
-static void many_in_less_than_their_graces(const char *name, int expected)
+/* The quickest of some: no slowness of the machine takes all of them as long as the grace, which is never shorter. */
+static int64_t quickest_ms(const char *name, int expected)
 {
-	int64_t start_ms = fleet_now_ms();
+	int64_t quickest = INT64_MAX;
 
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 50; i++) {
+		int64_t start_ms = fleet_now_ms(), took_ms;
+
 		cr_assert_eq(look(name), expected, "%s", dlock_error_detail());
-	cr_assert_lt(fleet_now_ms() - start_ms, 100 * GRACE_MS);
+		took_ms = fleet_now_ms() - start_ms;
+		quickest = took_ms < quickest ? took_ms : quickest;
+	}
+	return quickest;
 }
 
 Test(rules, one_master_stopped_and_the_others_agree)
@@ -375,8 +380,10 @@ Test(rules, one_master_stopped_and_the_others_agree)
 	cr_assert(fleet_keys_become(&fleet, "held", MASTERS));
 	cr_assert_eq(look("free"), 0);
 	servers_stop(fleet.servers, 4);
-	many_in_less_than_their_graces("free", 0);
-	many_in_less_than_their_graces("held", 1);
+	cr_assert_lt(quickest_ms("free", 0), GRACE_MS);
+	cr_assert_lt(quickest_ms("held", 1), GRACE_MS);
+	cr_assert_lt(quickest_ms(NULL, 1), GRACE_MS);
+	cr_assert_eq(look("held"), 1);
 	cr_assert_geq(kept.last.masters, 3);
 	cr_assert_geq(kept.last.unheard, 1);
 	cr_assert_leq(kept.last.masters + kept.last.unheard, MASTERS);
@@ -473,6 +480,8 @@ Test(rules, no_master_runs)
 		cr_assert_eq(look("free"), -1);
 		cr_assert_eq(errno, ENOLCK);
 	}
+	cr_assert_lt(quickest_ms("free", -1), 1000);
+	cr_assert_eq(look("free"), -1);
 	cr_assert_not_null(strstr(dlock_error_detail(), servers_address(fleet.servers, 4)), "%s", dlock_error_detail());
 	end();
 }
@@ -492,6 +501,8 @@ Test(rules, disagreement_of_all)
 	cr_assert_eq(kept.last.masters, 2);
 	cr_assert_eq(kept.last.quorum, 3);
 	cr_assert_str_eq(kept.owner, "v0");
+	/* Nobody else is waited for then. */
+	cr_assert_lt(quickest_ms("d0000", 1), GRACE_MS);
 	end();
 }
 
@@ -907,7 +918,7 @@ Test(told, readers_have_no_data)
 	end_trio();
 }
 
-/* What nobody asked for: other keys, keys that are shorter than the prefix, and a holder named twice. */
+/* What nobody asked for: other keys, and keys that are shorter than the prefix. */
 Test(told, answers_about_other_keys)
 {
 	static const char *const keys[] = {"", "dlock", "dlock:", "dlock:nam", "dlock:name2", "other:name"};
@@ -927,17 +938,33 @@ Test(told, answers_about_other_keys)
 		lies('L');
 		cr_assert_eq(look(NULL), strncmp(keys[k], "dlock:n", 7) == 0, "\"%s\"", keys[k]);
 	}
+	end_trio();
+}
+
+/* A master counts once, in what is told and in whether a majority agrees. */
+Test(told, holder_named_twice_by_each)
+{
+	begin_trio();
 	for (int i = 0; i < TRIO; i++) {
-		say_found(&said[i], false, "dlock:name", "zset", i ? 3 : 7);
-		if (i == 0) {
-			say_owner(&said[i], OWNER);
-			say_owner(&said[i], OWNER);
-		}
+		say_found(&said[i], false, "dlock:name", "zset", i ? 7 : 9);
+		say_owner(&said[i], OWNER);
+		say_owner(&said[i], OWNER);
+		if (i == 0)
+			say_owner(&said[i], OWNER "2");
 	}
 	lies('Q');
-	for (int i = 0; i < 20; i++) {
-		cr_assert_leq(look("name"), 1);
-		cr_assert_leq(kept.last.masters, 1, "one master counts twice");
+	/* All three have to be heard because of the one whom only one names. */
+	cr_assert(FLEET_UNTIL(look("name") == 2 && kept.last.unheard == 0, 10000), "%d, %u unheard", kept.count,
+	          kept.last.unheard);
+	cr_assert_str_eq(kept.owner, OWNER "2");
+	cr_assert_eq(kept.last.masters, 1);
+	for (int i = 0; i < TRIO; i++) {
+		say_found(&said[i], false, "dlock:name", "zset", 7);
+		say_owner(&said[i], OWNER);
+		say_owner(&said[i], OWNER);
 	}
+	lies('Q');
+	cr_assert(FLEET_UNTIL(look("name") == 1 && kept.last.masters + kept.last.unheard == TRIO, 10000), "%u and %u",
+	          kept.last.masters, kept.last.unheard);
 	end_trio();
 }

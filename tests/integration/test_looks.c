@@ -395,8 +395,9 @@ Test(rules, one_master_stopped_and_the_others_agree)
 /* The same for the first look-up of a process, which has no connection yet. */
 Test(rules, one_master_stopped_before_the_first)
 {
-	begin(LONG);
-	dlock_looks_free(looks);
+	const struct fleet_setup setup = {.settings = LONG};
+
+	cr_assert_eq(fleet_start(&fleet, &setup), 0);
 	servers_stop(fleet.servers, 0);
 	looks = new_looks(fleet.options);
 	cr_assert_eq(look("free"), 0, "%s", dlock_error_detail());
@@ -423,13 +424,11 @@ Test(rules, one_master_gone)
 Test(rules, three_masters_stopped)
 {
 	const int count = 50;
-	int64_t start_ms;
 
 	begin("node_timeout=1000");
 	cr_assert_eq(look("free"), 0);
 	for (int i = 0; i < 3; i++)
 		servers_stop(fleet.servers, i);
-	start_ms = fleet_now_ms();
 	for (int i = 0; i < count; i++)
 		must(dlock_looks_start(looks, i % 5 ? "free" : NULL, (uint64_t)i));
 	for (int i = 0; i < count; i++) {
@@ -441,7 +440,6 @@ Test(rules, three_masters_stopped)
 		cr_assert_not_null(strstr(dlock_error_detail(), "no quorum (3 of 5 masters needed)"), "%s",
 		                   dlock_error_detail());
 	}
-	cr_assert_geq(fleet_now_ms() - start_ms, 1000);
 	/* They leave questions unanswered and are not asked any more: it fails at once, or nearly so. */
 	cr_assert_eq(look("free"), -1);
 	cr_assert_eq(errno, ENOLCK);
@@ -452,20 +450,17 @@ Test(rules, three_masters_stopped)
 	end();
 }
 
-/* All of its time is one node_timeout, connecting included. */
+/* Its time runs while connections are made, too. */
 Test(rules, three_masters_stopped_before_the_first)
 {
-	int64_t start_ms;
+	const struct fleet_setup setup = {.settings = "node_timeout=1000"};
 
-	begin("node_timeout=1000");
-	dlock_looks_free(looks);
+	cr_assert_eq(fleet_start(&fleet, &setup), 0);
 	for (int i = 0; i < 3; i++)
 		servers_stop(fleet.servers, i);
-	start_ms = fleet_now_ms();
 	looks = new_looks(fleet.options);
 	cr_assert_eq(look("free"), -1);
 	cr_assert_eq(errno, ENOLCK);
-	cr_assert_geq(fleet_now_ms() - start_ms, 1000);
 	for (int i = 0; i < 3; i++)
 		servers_cont(fleet.servers, i);
 	end();
@@ -486,27 +481,25 @@ Test(rules, no_master_runs)
 	end();
 }
 
-/* On a minority: whether the rest name it too has to be heard from all of them. */
+/* Each on a minority, so that whichever three are heard, one of the others may still make a majority. */
 Test(rules, disagreement_of_all)
 {
 	begin(LONG);
 	make_keys("d", 0, 1, 2);
-	for (int i = 0; i < 20; i++) {
-		cr_assert_eq(look("d0000"), 1, "%s", dlock_error_detail());
-		if (kept.last.unheard == 0)
-			break;
-		/* A slow machine: one took longer than the grace. */
-		cr_assert_lt(i, 19, "all five never answered in time");
-	}
+	for (int i = 2; i < 4; i++)
+		free(servers_command(fleet.servers, i, "SET dlock:d0000 other PX 600000"));
+	/* All five, unless one takes longer than the grace. */
+	cr_assert(FLEET_UNTIL(look("d0000") == 2 && kept.last.unheard == 0, 20000), "%d, %u unheard", kept.count,
+	          kept.last.unheard);
 	cr_assert_eq(kept.last.masters, 2);
 	cr_assert_eq(kept.last.quorum, 3);
 	cr_assert_str_eq(kept.owner, "v0");
 	/* Nobody else is waited for then. */
-	cr_assert_lt(quickest_ms("d0000", 1), GRACE_MS);
+	cr_assert_lt(quickest_ms("d0000", 2), GRACE_MS);
 	end();
 }
 
-/* And where one can't be heard, for the grace. */
+/* And where one can't be heard, for the grace. Of the four others no three name nobody. */
 Test(rules, disagreement_without_one)
 {
 	int64_t start_ms;
@@ -519,8 +512,8 @@ Test(rules, disagreement_without_one)
 	cr_assert_eq(look("d0000"), 1, "%s", dlock_error_detail());
 	cr_assert_geq(fleet_now_ms() - start_ms, GRACE_MS);
 	cr_assert_lt(fleet_now_ms() - start_ms, LONG_MS / 2);
-	cr_assert_leq(kept.last.masters, 2);
-	cr_assert_geq(kept.last.unheard, 1);
+	cr_assert(FLEET_UNTIL(look("d0000") == 1 && kept.last.masters == 2 && kept.last.unheard == 1, 20000), "%u, %u unheard",
+	          kept.last.masters, kept.last.unheard);
 	/* A list has the same rules. */
 	start_ms = fleet_now_ms();
 	cr_assert_eq(look(NULL), 1, "%s", dlock_error_detail());

@@ -2669,11 +2669,12 @@ static uint64_t draw(struct stress *s, uint64_t below)
 	return (s->random >> 11) % below;
 }
 
+/* STRESS_CLIENTS: the new client's at the end. */
 static unsigned index_of(const struct stress *s, const struct party *party)
 {
 	unsigned i = 0;
 
-	while (s->parties[i] != party)
+	while (i < STRESS_CLIENTS && s->parties[i] != party)
 		i++;
 	return i;
 }
@@ -2735,7 +2736,7 @@ static void note_data(struct stress *s, const struct party *party)
 {
 	unsigned i = index_of(s, party);
 
-	if (!s->promises[i] || party->lock.held != X)
+	if (i == STRESS_CLIENTS || !s->promises[i] || party->lock.held != X)
 		return;
 	s->promised[i] = party->lock.attempt->cargo.version;
 	snprintf(s->token[i], sizeof(s->token[i]), "%s", party_token(party));

@@ -333,7 +333,9 @@ static void claim_late(struct alarm *alarm)
 	struct claim *claim = CONTAINER(alarm, struct claim, alarm);
 	struct fleet *fleet = claim->fleet;
 
-	claim_end(claim, claim->queued && !fleet_has_no_quorum(fleet) ? EWOULDBLOCK : ENOLCK);
+	bool held = claim->queued || fleet->rivals_us >= claim->since_us;
+
+	claim_end(claim, held && !fleet_has_no_quorum(fleet) ? EWOULDBLOCK : ENOLCK);
 	fleet_step(fleet);
 }
 
@@ -465,6 +467,7 @@ void fleet_claim(struct fleet_file *file, enum fleet_kind kind, struct claim *cl
 	const struct claim *first = fleet_first_claim(fleet);
 
 	claim->fleet = fleet;
+	claim->since_us = loop_now_us();
 	claim->queued = first && !first->tries;
 	ranges_wait(&fleet->ranges[kind], &claim->wait);
 	if (claim->tries) {

@@ -51,6 +51,7 @@ struct claim {
 	struct fleet *fleet;
 	bool tries;         /* LOCK_NB: it is answered soon */
 	bool queued;        /* somebody waited already when it came */
+	int64_t since_us;   /* when it came */
 	struct alarm alarm; /* tries: then, at the latest */
 	/* 0: granted; EWOULDBLOCK, EDEADLK, ENOLCK. Nothing here knows the claim any more. */
 	void (*end)(struct claim *claim, int error);

@@ -10,7 +10,7 @@
 /* What the library is doing with the descriptor. */
 enum fleet_call {
 	FLEET_QUIET,
-	FLEET_TRYING,    /* asks once */
+	FLEET_TRYING,    /* asks once, whoever wants it: the answer tells whether others have it */
 	FLEET_WAITING,   /* asks until it is granted */
 	FLEET_RAISING,   /* from shared to exclusive, once; the shared lock stays in any case */
 	FLEET_LOWERING,  /* from exclusive to shared */
@@ -36,11 +36,14 @@ struct fleet {
 	bool moving;           /* counted by the daemon */
 	bool again;            /* something has changed within the step */
 	bool no_quorum;        /* the last that was heard */
+	bool unconfirmed;      /* given back, as far as is known, by fewer than a majority of the masters */
+	bool tried;            /* in vain: from now on it is waited for */
 	bool handed_on;        /* something was granted since it is held */
 	bool yields;           /* it is given back for the sake of others */
 	int64_t held_since_us; /* granted by the masters */
 	int64_t free_since_us; /* given back; 0: never was held */
 	int64_t busy_since_us; /* taken after others had a chance */
+	int64_t rivals_us;     /* another host had it, as was last seen */
 	int64_t not_before_us; /* do not ask, whoever wants it */
 	int64_t retry_us;      /* do not ask on behalf of those who wait */
 	int64_t cancelled_us;  /* what was asked for may still be on its way back */
@@ -81,7 +84,7 @@ void fleet_lock_init(struct fleet *fleet);
 /* Whether no other host has it in a mode against this one; and whether the time for handing it on is over. */
 bool fleet_suffices(const struct fleet *fleet, int mode);
 bool fleet_exhausted(const struct fleet *fleet);
-/* Whether a master may still have what is not needed any more. */
+/* Whether masters may still have what is not needed any more. */
 bool fleet_owes(const struct fleet *fleet);
 /* Looks whether the lease has just run out. */
 void fleet_check_lease(struct fleet *fleet);

@@ -18,7 +18,8 @@
 
 #define BATCH_US 200000  /* the lock is handed on here for so long, */
 #define CHANCE_US 80000  /* and then left to others for longer than the library's waiters sleep between two looks */
-#define BUSY_US 1000000  /* who takes and releases it without end leaves it to others that often */
+#define BUSY_US 1000000  /* who takes and releases it without end leaves it to others that often, */
+#define RIVALS_US 5000000 /* and as often as who hands it on while it is not so long since others wanted it */
 #define RAISE_US 50000   /* between two attempts to make a shared lock exclusive */
 #define PACE_US 100000   /* between two attempts without a quorum */
 #define GHOST_US 30000   /* an ended wait may be on its way back for so long, and be taken for another holder */
@@ -55,7 +56,7 @@ bool fleet_exhausted(const struct fleet *fleet)
 
 bool fleet_owes(const struct fleet *fleet)
 {
-	if (fleet->call == FLEET_RELEASING || fleet->call == FLEET_LOWERING)
+	if (fleet->call == FLEET_RELEASING || fleet->call == FLEET_LOWERING || fleet->unconfirmed)
 		return true;
 	return fleet->held && fleet_need(fleet) == 0 && !fleet_first_claim(fleet);
 }
@@ -165,9 +166,17 @@ static void obtained(struct fleet *fleet)
 
 	fleet->held = fleet->wanted;
 	fleet->held_since_us = now_us;
-	fleet->handed_on = fleet->no_quorum = false;
+	fleet->handed_on = fleet->no_quorum = fleet->tried = fleet->unconfirmed = false;
 	if (fleet->free_since_us == 0 || now_us - fleet->free_since_us >= CHANCE_US)
 		fleet->busy_since_us = now_us;
+}
+
+/* LOCK_UN also succeeds when too few masters answered in time. */
+static bool is_unconfirmed(const struct fleet *fleet)
+{
+	struct dlock_stat stat;
+
+	return dlock_stat(fleet->fd, &stat, sizeof(stat)) < 0 || stat.masters_released <= stat.masters / 2;
 }
 
 static void given_back(struct fleet *fleet)
@@ -181,20 +190,24 @@ static void given_back(struct fleet *fleet)
 
 static void no_quorum(struct fleet *fleet)
 {
-	fleet->no_quorum = true;
+	fleet->no_quorum = fleet->tried = true;
 	fleet->retry_us = loop_now_us() + PACE_US;
 	fleet_refuse_tries(fleet, LOCK_SH, ENOLCK);
 }
 
 static void refused(struct fleet *fleet)
 {
+	const struct claim *claim = fleet_first_claim(fleet);
 	int64_t now_us = loop_now_us();
 
 	fleet->no_quorum = false;
-	if (now_us - fleet->cancelled_us < GHOST_US)
+	if (claim && now_us - fleet->cancelled_us < GHOST_US && now_us - claim->since_us < GHOST_US) {
 		fleet->not_before_us = now_us + GHOST_PAUSE_US;
-	else
-		fleet_refuse_tries(fleet, fleet->wanted, EWOULDBLOCK);
+		return;
+	}
+	fleet->tried = true;
+	fleet->rivals_us = now_us;
+	fleet_refuse_tries(fleet, fleet->wanted, EWOULDBLOCK);
 }
 
 /* Asking again would not help: too long a lease for these masters, no memory, no descriptor. */
@@ -252,6 +265,7 @@ static void ended(struct fleet *fleet, int error)
 		raise_ended(fleet, error);
 		break;
 	case FLEET_RELEASING:
+		fleet->unconfirmed = is_unconfirmed(fleet);
 		given_back(fleet);
 		break;
 	case FLEET_LOWERING:
@@ -296,10 +310,11 @@ static void begin(struct fleet *fleet, enum fleet_call call, int operation)
 /* When it may be asked for next on behalf of this claim. */
 static int64_t may_ask_us(const struct fleet *fleet, const struct claim *claim)
 {
-	int64_t at_us = fleet->not_before_us;
+	int64_t at_us = fleet->not_before_us, busy_us = fleet->free_since_us - fleet->busy_since_us;
+	bool rivals = fleet->rivals_us && fleet->free_since_us - fleet->rivals_us < RIVALS_US;
 
 	/* Taken and given back again and again, it was never free for long enough to be found free. */
-	if (fleet->free_since_us - fleet->busy_since_us >= BUSY_US && at_us < fleet->free_since_us + CHANCE_US)
+	if (busy_us >= (rivals ? BATCH_US : BUSY_US) && at_us < fleet->free_since_us + CHANCE_US)
 		at_us = fleet->free_since_us + CHANCE_US;
 	if (!claim->tries && at_us < fleet->retry_us)
 		at_us = fleet->retry_us;
@@ -320,7 +335,7 @@ static void ask(struct fleet *fleet, const struct claim *claim)
 	if (error) {
 		failed(fleet, error);
 		fleet->again = true;
-	} else if (claim->tries) {
+	} else if (claim->tries || !fleet->tried) {
 		begin(fleet, FLEET_TRYING, fleet->wanted | LOCK_NB);
 	} else {
 		begin(fleet, FLEET_WAITING, fleet->wanted);
@@ -365,6 +380,7 @@ static void release(struct fleet *fleet)
 
 	fleet->held = 0; /* nothing is granted here that others may have as soon */
 	fleet->yields = fleet_first_claim(fleet) != NULL;
+	fleet->unconfirmed = false;
 	begin_moving(fleet);
 	loop_set_alarm(&daemon->loop, &fleet->alarm, daemon->options->op_timeout_us, release_late);
 	begin(fleet, FLEET_RELEASING, LOCK_UN);
@@ -390,6 +406,8 @@ void fleet_lock_go_on(struct fleet *fleet)
 	if (fleet->call != FLEET_QUIET)
 		fleet_close(fleet);
 	loop_drop_alarm(&fleet->alarm);
+	if (!claim)
+		fleet->tried = false;
 	if (!fleet->held) {
 		if (claim)
 			ask(fleet, claim);

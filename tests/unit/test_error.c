@@ -27,7 +27,8 @@ Test(error, the_librarys_own_meanings)
 Test(error, every_errno_of_the_header_has_one)
 {
 	static const int errors[] = {EWOULDBLOCK, ETIMEDOUT,    ENOLCK, ESTALE, EINTR,  EINPROGRESS, EALREADY, ECHILD,
-	                             EBADF,       EINVAL, ENAMETOOLONG, EEXIST, ENOENT, ENOMEM, EMFILE,      ENFILE};
+	                             EBADF,       EINVAL, ENAMETOOLONG, EEXIST, ENOENT, ENOMEM, EMFILE,      ENFILE,
+	                             E2BIG};
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
 		cr_expect_str_neq(dlock_strerror(errors[i]), strerrordesc_np(errors[i]), "%d", errors[i]);

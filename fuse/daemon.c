@@ -25,7 +25,8 @@
 #include "tree.h"
 
 #define REQUESTS_AT_ONCE 64        /* then the locks' descriptors have a turn */
-#define CLOSING_US (int64_t)3000000 /* what is not given back by then ends with its lease */
+#define CLOSING_US 3000000 /* what is not given back by then ends with its lease */
+#define LAST_US 100000     /* a majority has confirmed; the other masters have not read it yet, perhaps */
 
 /* ---- the kernel's requests ---- */
 
@@ -253,6 +254,7 @@ int daemon_mount(struct daemon *daemon)
 /* No more requests are read: whoever still asks is answered by the end of the mount. */
 static int give_back(struct daemon *daemon)
 {
+	bool something;
 	int error = 0;
 
 	epoll_ctl(daemon->loop.epoll_fd, EPOLL_CTL_DEL, fuse_session_fd(daemon->session), NULL);
@@ -260,10 +262,14 @@ static int give_back(struct daemon *daemon)
 	daemon->loop.over = false;
 	locking_give_all_back(daemon);
 	names_give_all_back(daemon);
-	if (daemon->moving > 0)
+	something = daemon->moving > 0;
+	if (something)
 		error = loop_run(&daemon->loop, loop_now_us() + CLOSING_US);
 	if (daemon->moving > 0)
 		log_warning("%u locks could not be given back in time: they end with their leases", daemon->moving);
+	daemon->loop.over = false;
+	if (!error && something)
+		error = loop_run(&daemon->loop, loop_now_us() + LAST_US);
 	return error;
 }
 

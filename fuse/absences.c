@@ -13,8 +13,8 @@
 struct absence {
 	struct absence *newer, *older; /* all, by the time at which they were told */
 	struct absence *next, **link;  /* in the same chain */
-	pid_t thread;
-	unsigned sightings;
+	pid_t thread, process; /* 0: not asked for yet */
+	unsigned sightings;   /* since then, by any thread of the process */
 	int64_t until_us;
 	uint64_t name; /* its hash: another name with the same one is no more than a chance */
 };
@@ -73,45 +73,73 @@ static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
 	all->newest = absence;
 }
 
+/* One number of /proc/THREAD/status; 0: unknown. */
+static pid_t status_of(pid_t thread, const char *word)
+{
+	char path[32], line[256];
+	FILE *file;
+	int number = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, word, strlen(word)) == 0) {
+			number = atoi(line + strlen(word));
+			break;
+		}
+	fclose(file);
+	return number;
+}
+
+/* Asked for as late as possible, since hardly ever it is needed. */
+static pid_t process_of(struct absence *absence)
+{
+	if (absence->process == 0)
+		absence->process = status_of(absence->thread, "Tgid:");
+	return absence->process;
+}
+
+/* What one thread of a process sees the others know of. */
+static void sighted(struct daemon *daemon, pid_t thread, uint64_t name)
+{
+	pid_t process = 0;
+
+	forget_old(daemon);
+	for (struct absence *absence = *chain(daemon, name); absence; absence = absence->next) {
+		if (absence->name != name)
+			continue;
+		if (absence->thread != thread && process == 0)
+			process = status_of(thread, "Tgid:");
+		if (absence->thread == thread || process_of(absence) == process)
+			absence->sightings++;
+	}
+}
+
 void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there)
 {
 	uint64_t key = hash_of(name);
-	struct absence *absence = find(daemon, thread, key);
+	struct absence *absence;
 
 	if (is_there) {
-		if (absence)
-			absence->sightings++;
+		sighted(daemon, thread, key);
 		return;
 	}
+	absence = find(daemon, thread, key);
 	if (absence)
 		forget(daemon, absence);
 	remember(daemon, thread, key);
 }
 
-/* 0: unknown. */
-static pid_t parent_of(pid_t process)
+static bool comes_from(pid_t thread, pid_t ancestor)
 {
-	char path[32], line[256];
-	FILE *file;
-	int parent = 0;
+	pid_t process = status_of(thread, "Tgid:");
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)process);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "PPid: %d", &parent) == 1)
-			break;
-	fclose(file);
-	return parent;
-}
-
-static bool comes_from(pid_t process, pid_t ancestor)
-{
 	for (int i = 0; i < GENERATIONS && process > 1; i++) {
 		if (process == ancestor)
 			return true;
-		process = parent_of(process);
+		process = status_of(process, "PPid:");
 	}
 	return false;
 }
@@ -124,7 +152,7 @@ void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 	forget_old(daemon);
 	for (absence = *chain(daemon, key); absence; absence = next) {
 		next = absence->next;
-		if (absence->name == key && comes_from(thread, absence->thread))
+		if (absence->name == key && comes_from(thread, process_of(absence)))
 			forget(daemon, absence);
 	}
 }

@@ -10,6 +10,7 @@ struct look {
 	struct daemon *daemon;
 	struct look *next, **link;
 	struct alarm alarm;
+	char *name;  /* NULL: all */
 	ask_fn *one; /* NULL: all; both NULL: nobody waits any more */
 	ask_all_fn *all;
 	void *arg;
@@ -120,6 +121,7 @@ static void free_look(struct look *look)
 	for (size_t i = 0; i < look->count; i++)
 		clear_found(&look->found[i]);
 	free(look->found);
+	free(look->name);
 	free(look);
 }
 
@@ -129,23 +131,38 @@ static void late(struct alarm *alarm)
 	tell(CONTAINER(alarm, struct look, alarm), ENOLCK);
 }
 
+static void start_look(struct look *look)
+{
+	struct daemon *daemon = look->daemon;
+
+	look->next = daemon->looking;
+	look->link = &daemon->looking;
+	if (look->next)
+		look->next->link = &look->next;
+	daemon->looking = look;
+	if (dlock_looks_start(daemon->looks, look->name, (uint64_t)(uintptr_t)look) == 0)
+		return;
+	tell(look, errno);
+	free_look(look);
+}
+
 static void start(struct daemon *daemon, const char *name, ask_fn *one, ask_all_fn *all, void *arg)
 {
 	struct look *look = calloc(1, sizeof(*look));
 
-	if (look) {
-		*look = (struct look){.daemon = daemon, .one = one, .all = all, .arg = arg};
-		look->next = daemon->looking;
-		look->link = &daemon->looking;
-		if (look->next)
-			look->next->link = &look->next;
-		daemon->looking = look;
+	if (look && name)
+		look->name = strdup(name);
+	if (look && (!name || look->name)) {
+		look->daemon = daemon;
+		look->one = one;
+		look->all = all;
+		look->arg = arg;
 		loop_set_alarm(&daemon->loop, &look->alarm, daemon->options->op_timeout_us, late);
-		if (dlock_looks_start(daemon->looks, name, (uint64_t)(uintptr_t)look) == 0)
-			return;
-		tell(look, errno);
-		free_look(look);
-	} else if (one) {
+		start_look(look);
+		return;
+	}
+	free(look);
+	if (one) {
 		one(arg, ENOMEM, NULL, 0);
 	} else {
 		all(arg, ENOMEM, NULL, 0);
@@ -187,15 +204,24 @@ static void answers_ready(struct source *source)
 	}
 }
 
-/* Nobody will answer them any more. */
-static void end_looks(struct dlock_looks *looks, struct look *list)
+/* Nobody will answer them any more. With another set they are asked again, within the time that they have left. */
+static void end_looks(struct dlock_looks *looks, struct look *list, bool again)
 {
-	if (list)
-		list->link = &list;
+	struct look *next;
+
 	dlock_looks_free(looks);
-	while (list) {
-		tell(list, ENOLCK);
-		free_look(list);
+	for (struct look *look = list; look; look = next) {
+		next = look->next;
+		if (next)
+			next->link = &next;
+		look->link = &list; /* of no list any more */
+		look->next = NULL;
+		if (again && (look->one || look->all)) {
+			start_look(look);
+		} else {
+			tell(look, ENOLCK);
+			free_look(look);
+		}
 	}
 }
 
@@ -211,7 +237,7 @@ int ask_open(struct daemon *daemon)
 	daemon->looks = looks;
 	daemon->looking = NULL;
 	error = loop_watch(&daemon->loop, dlock_looks_fd(looks), &daemon->answers);
-	end_looks(old, old_list);
+	end_looks(old, old_list, true);
 	return error;
 }
 
@@ -220,6 +246,6 @@ void ask_close(struct daemon *daemon)
 	struct look *list = daemon->looking;
 
 	daemon->looking = NULL;
-	end_looks(daemon->looks, list);
+	end_looks(daemon->looks, list, false);
 	daemon->looks = NULL;
 }

@@ -47,7 +47,7 @@ void attributes_get(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *f
 		fuse_reply_err(request, ESTALE);
 		return;
 	}
-	if (node->lost || (fi && handle_of(fi)->lost)) {
+	if (!names_alive(node) || (fi && handle_of(fi)->lost)) {
 		refuse_attr(request, node, EIO);
 		return;
 	}
@@ -69,7 +69,7 @@ static int64_t as_ns(const struct timespec *time)
 }
 
 /* 0 or an errno. */
-static int may_set(struct daemon *daemon, fuse_req_t request, const struct node *node, int to_set,
+static int may_set(struct daemon *daemon, fuse_req_t request, struct node *node, int to_set,
                    const struct fuse_file_info *fi)
 {
 	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME) && !fi &&
@@ -77,7 +77,7 @@ static int may_set(struct daemon *daemon, fuse_req_t request, const struct node 
 		return EEXIST;
 	if (node->kind == NODE_REMOTE)
 		return EBUSY;
-	if (node->lost || (fi && handle_of(fi)->lost))
+	if (!names_alive(node) || (fi && handle_of(fi)->lost))
 		return EIO;
 	return 0;
 }

@@ -289,6 +289,7 @@ void daemon_free(struct daemon *daemon)
 	if (daemon->looks)
 		ask_close(daemon);
 	locking_close(daemon);
+	handles_close(daemon);
 	names_close(daemon);
 	nodes_close(daemon);
 	refusals_close(daemon);

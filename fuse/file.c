@@ -16,6 +16,22 @@
 
 /* ---- handles ---- */
 
+static void link_handle(struct daemon *daemon, struct handle *handle)
+{
+	handle->next = daemon->handles;
+	handle->link = &daemon->handles;
+	if (handle->next)
+		handle->next->link = &handle->next;
+	daemon->handles = handle;
+}
+
+static void unlink_handle(struct handle *handle)
+{
+	*handle->link = handle->next;
+	if (handle->next)
+		handle->next->link = handle->link;
+}
+
 struct handle *handle_new(struct node *node, fuse_req_t request, struct fuse_file_info *fi)
 {
 	struct handle *handle = calloc(1, sizeof(*handle));
@@ -23,6 +39,7 @@ struct handle *handle_new(struct node *node, fuse_req_t request, struct fuse_fil
 	if (!handle)
 		return NULL;
 	handle->node = node;
+	link_handle(serve_daemon(request), handle);
 	handle->flags = fi->flags;
 	handle->pid = fuse_req_ctx(request)->pid;
 	node_use(node);
@@ -34,10 +51,17 @@ struct handle *handle_new(struct node *node, fuse_req_t request, struct fuse_fil
 
 void handle_free(struct daemon *daemon, struct handle *handle)
 {
+	unlink_handle(handle);
 	node_drop(daemon, handle->node);
 	free(handle->text);
 	listing_free(handle);
 	free(handle);
+}
+
+void handles_close(struct daemon *daemon)
+{
+	while (daemon->handles)
+		handle_free(daemon, daemon->handles);
 }
 
 /* ---- content ---- */
@@ -232,7 +256,7 @@ static void open_fresh(void *arg, int error)
 /* 0 or an errno. */
 static int open_own(struct daemon *daemon, struct node *node, int flags)
 {
-	if (node->lost)
+	if (!names_alive(node))
 		return EIO;
 	if (flags & O_TRUNC && (flags & O_ACCMODE) != O_RDONLY)
 		return -content_truncate(daemon, node, 0);
@@ -278,7 +302,7 @@ void file_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static bool is_lost(const struct handle *handle)
 {
-	return handle->lost || handle->node->lost;
+	return handle->lost || !names_alive(handle->node);
 }
 
 static void reply_part(fuse_req_t request, const char *bytes, size_t all, size_t size, off_t offset)

@@ -11,6 +11,7 @@
 #include "nodes.h"
 
 struct handle {
+	struct handle *next, **link; /* of all that are open */
 	struct node *node;
 	int flags;            /* of open(2) */
 	pid_t pid;            /* who opened it */
@@ -30,6 +31,8 @@ static inline struct handle *handle_of(const struct fuse_file_info *fi)
 /* A handle that uses the node; put into fi. NULL: out of memory. */
 struct handle *handle_new(struct node *node, fuse_req_t request, struct fuse_file_info *fi);
 void handle_free(struct daemon *daemon, struct handle *handle);
+/* Those that the kernel has not closed at the end. */
+void handles_close(struct daemon *daemon);
 
 /* The content of a node of ours. 0 or -errno: EFBIG beyond what can travel, ENOSPC beyond what scratch files may use. */
 int content_write(struct daemon *daemon, struct node *node, const char *bytes, size_t size, off_t offset);

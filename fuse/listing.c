@@ -92,7 +92,7 @@ static int add_root(struct handle *handle, struct daemon *daemon, struct found *
 		if (again || !can_be_shown(found[i].name) || names_find(daemon, found[i].name) ||
 		    !tree_shows(daemon, &found[i]))
 			continue;
-		tree_complete(&found[i]);
+		tree_complete(daemon, &found[i]);
 		gathering.error = add(handle, found[i].name, found[i].record.inode, found[i].record.mode);
 	}
 	return gathering.error;
@@ -181,7 +181,7 @@ static void gather(struct task *task)
 	listing_free(handle);
 	error = -add_dots(handle);
 	if (error || node->kind == NODE_OWN)
-		gathered(task, error ? error : node->lost ? EIO : -add_own_children(handle));
+		gathered(task, error ? error : !names_alive(node) ? EIO : -add_own_children(handle));
 	else if (node->kind == NODE_ROOT)
 		ask_all(task->daemon, all_found, task);
 	else

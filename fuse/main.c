@@ -21,6 +21,8 @@
 #include "mountpoint.h"
 #include "options.h"
 
+#define PROBES 10
+#define PROBE_PAUSE_US 200000
 #define STATUS_USAGE 2
 #define STATUS_NO_QUORUM 69 /* EX_UNAVAILABLE */
 
@@ -54,6 +56,21 @@ static int count_master(const struct dlock_master *master, void *arg)
 	return 0;
 }
 
+/* While a machine starts, masters that are there may take a while to answer. */
+static int ask_masters(const struct dlock_options *settings, unsigned *ret_count)
+{
+	int voting = 0;
+
+	for (int i = 0; i < PROBES; i++) {
+		*ret_count = 0;
+		voting = dlock_masters_with(count_master, ret_count, settings);
+		if (voting < 0 || (unsigned)voting >= *ret_count / 2 + 1)
+			break;
+		usleep(PROBE_PAUSE_US);
+	}
+	return voting;
+}
+
 /* A mount without a quorum would answer every call with ENOLCK: better to say so now. */
 static int probe(const struct options *options)
 {
@@ -66,7 +83,7 @@ static int probe(const struct options *options)
 		log_error("%s", why);
 		return STATUS_USAGE;
 	}
-	voting = dlock_masters_with(count_master, &count, settings);
+	voting = ask_masters(settings, &count);
 	if (voting < 0)
 		log_error("the masters: %s", dlock_error_detail());
 	else if ((unsigned)voting < count / 2 + 1) {

@@ -45,15 +45,14 @@ static int take_dead_mount_away(const char *path)
 
 static int open_directory(const char *path, int *ret_fd)
 {
-	struct stat stat_now;
-
-	if (stat(path, &stat_now) < 0 && errno == ENOTCONN) {
+	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd < 0 && errno == ENOTCONN) {
 		int error = take_dead_mount_away(path);
 
 		if (error)
 			return error;
+		*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
-	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_fd >= 0)
 		return 0;
 	log_error("the mount point %s: %s", path, strerror(errno));

@@ -28,17 +28,44 @@ struct pushing {
 };
 
 static void name_ready(struct source *source);
+static void lose(struct name *name);
+static bool is_over(const struct name *name);
 
 static int compare_names(const void *a, const void *b)
 {
 	return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
 }
 
-struct name *names_find(const struct daemon *daemon, const char *text)
+struct name *names_find(struct daemon *daemon, const char *text)
 {
 	struct name key = {.text = (char *)(uintptr_t)text}, **found = tfind(&key, &daemon->names, compare_names);
 
-	return found ? *found : NULL;
+	if (!found)
+		return NULL;
+	if (!is_over(*found))
+		return *found;
+	lose(*found);
+	return NULL;
+}
+
+/* Whether the lease has run out. */
+static bool is_over(const struct name *name)
+{
+	return name->fd >= 0 && dlock_remaining(name->fd) == 0;
+}
+
+bool names_alive(struct node *node)
+{
+	struct name *name = node->parent ? node->parent->names : node->names;
+
+	while (name) {
+		struct name *next = name->next;
+
+		if (is_over(name))
+			lose(name);
+		name = next;
+	}
+	return !node->lost;
 }
 
 /* ---- the table, and the node's list ---- */
@@ -212,11 +239,18 @@ static void tell_pushes(struct name *name, int error)
 
 static void lose(struct name *name)
 {
+	struct daemon *daemon = name->daemon;
+	struct node *node = name->node;
+
 	log_warning("\"%s\": the lease was lost: the name is gone", name->text);
-	name->node->lost = !name->node->names->next;
+	node->lost = !node->names->next;
+	node_use(node);
 	leave(name);
 	tell_pushes(name, EIO);
 	free_name(name);
+	if (node->names)
+		names_push(daemon, node, NULL, NULL); /* its other names tell the new number of links */
+	node_drop(daemon, node);
 }
 
 static void begin_release(struct name *name);

@@ -33,7 +33,11 @@ struct name {
 };
 
 /* NULL: this mount has no such name. */
-struct name *names_find(const struct daemon *daemon, const char *text);
+struct name *names_find(struct daemon *daemon, const char *text);
+
+/* Whether what the node is on this mount is still so, by the clock alone: a daemon that was stopped past its leases must
+ * not answer what has queued up meanwhile as if nothing had happened. */
+bool names_alive(struct node *node);
 
 /* Takes the lock for `node`, whose record goes with it. `done`: 0; EEXIST: another holds it; ENOLCK: no quorum within
  * op_timeout, and nothing is left behind; or another errno. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <dlock.h>
@@ -103,8 +104,6 @@ static const struct fuse_opt table[] = {
     OPTION("group", KEY_IGNORED),
     OPTION("_netdev", KEY_IGNORED),
     OPTION("nofail", KEY_IGNORED),
-    OPTION("x-", KEY_IGNORED),
-    OPTION("X-", KEY_IGNORED),
     OPTION("comment=", KEY_IGNORED),
     OPTION("relatime", KEY_IGNORED),
     OPTION("norelatime", KEY_IGNORED),
@@ -271,8 +270,8 @@ static int parse_one(void *data, const char *argument, int key, struct fuse_args
 	int error = 0;
 
 	(void)out;
-	if (key == FUSE_OPT_KEY_OPT)
-		return 1; /* libfuse or the kernel may know it; who does not says so */
+	if (key == FUSE_OPT_KEY_OPT) /* x-...: for mount(8) and its like; libfuse and the kernel know others, or say so */
+		return strncasecmp(argument, "x-", 2) != 0;
 	if (key == FUSE_OPT_KEY_NONOPT)
 		error = parse_word(options, argument);
 	else
@@ -283,6 +282,24 @@ static int parse_one(void *data, const char *argument, int key, struct fuse_args
 }
 
 /* What is the same for every mount. */
+/* libfuse says which option it does not know, but only when everything else has been done: it is asked now. */
+static int check_rest(const struct options *options)
+{
+	static const struct fuse_lowlevel_ops none;
+	struct fuse_args copy = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_session *session = NULL;
+	bool copied = true;
+
+	for (int i = 0; i < options->fuse.argc; i++)
+		copied = copied && fuse_opt_add_arg(&copy, options->fuse.argv[i]) == 0;
+	if (copied)
+		session = fuse_session_new(&copy, &none, sizeof(none), NULL);
+	if (session)
+		fuse_session_destroy(session);
+	fuse_opt_free_args(&copy);
+	return session ? 0 : -EINVAL;
+}
+
 static int add_fixed(struct options *options)
 {
 	char *source = options->fsname ? options->fsname : options->source, *name = NULL;
@@ -306,17 +323,27 @@ static int add_fixed(struct options *options)
 /* What mount(8) and programs see of it must not depend on where the daemon goes. */
 static int make_absolute(struct options *options)
 {
-	char *path;
+	char *path, *slash, *folder;
 
 	if (!options->mountpoint) {
 		log_error("no mount point given; dlockfs --help tells more");
 		return -EINVAL;
 	}
-	if (options->mountpoint[0] == '/')
-		return 0;
-	path = getcwd(NULL, 0);
-	if (!path || asprintf(&path, "%s/%s", path, options->mountpoint) < 0)
-		return -ENOMEM;
+	path = realpath(options->mountpoint, NULL);
+	if (!path && errno == ENOTCONN) {
+		/* A dead mount does not answer, but the folder that it is in does. */
+		slash = strrchr(options->mountpoint, '/');
+		if (slash)
+			*slash = '\0';
+		folder = realpath(!slash ? "." : slash == options->mountpoint ? "/" : options->mountpoint, NULL);
+		if (!folder || asprintf(&path, "%s/%s", folder, slash ? slash + 1 : options->mountpoint) < 0)
+			path = NULL;
+		free(folder);
+	}
+	if (!path) {
+		log_error("the mount point %s: %s", options->mountpoint, strerror(errno));
+		return -EINVAL;
+	}
 	free(options->mountpoint);
 	options->mountpoint = path;
 	return 0;
@@ -345,7 +372,9 @@ int options_parse(struct options *ret, int argc, char **argv)
 		return 1;
 	}
 	error = ret->error ? ret->error : make_absolute(ret);
-	return error ? error : add_fixed(ret);
+	if (!error)
+		error = add_fixed(ret);
+	return error ? error : check_rest(ret);
 }
 
 void options_clear(struct options *options)

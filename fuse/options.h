@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
 #include <fuse_opt.h>
 
 struct dlock_options;

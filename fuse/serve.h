@@ -26,6 +26,7 @@
 
 struct name;
 struct look;
+struct handle;
 struct node;
 struct fleets;
 struct pending;
@@ -45,6 +46,7 @@ struct daemon {
 	struct dlock_looks *looks;
 	struct look *looking; /* those under way */
 
+	struct handle *handles; /* open files and directories */
 	void *nodes;          /* tsearch(3), by id */
 	struct node *root;
 	fuse_ino_t last_node_id;

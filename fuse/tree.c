@@ -32,8 +32,10 @@ static struct node *directory_of(fuse_req_t request, fuse_ino_t ino, const char 
 		error = ENOTDIR;
 	else if (strlen(name) > TREE_NAME_MAX)
 		error = ENAMETOOLONG;
-	if (!error)
+	if (!error) {
+		(void)names_alive(node); /* else it is gone from here on */
 		return node;
+	}
 	fuse_reply_err(request, error);
 	return NULL;
 }
@@ -58,11 +60,29 @@ static uint64_t inode_of(const char *owner)
 	return hash > FUSE_ROOT_ID ? hash : FUSE_ROOT_ID + 1;
 }
 
-void tree_complete(struct found *found)
+/* flock(2) on a directory never leaves this kernel, and a fifo's open waits: as a plain file it is locked against whoever
+ * holds the name. */
+static void make_plain(struct record *record)
 {
+	mode_t permissions = record->mode & 0666;
+
+	for (size_t i = 0; i < record->child_count; i++) {
+		free(record->children[i].name);
+		free(record->children[i].content);
+	}
+	free(record->children);
+	record->children = NULL;
+	record->child_count = 0;
+	record->mode = S_IFREG | permissions;
+}
+
+void tree_complete(const struct daemon *daemon, struct found *found)
+{
+	if (found->has_record && serve_flock_mode(daemon) && !S_ISREG(found->record.mode))
+		make_plain(&found->record);
 	if (found->has_record)
 		return;
-	found->record = (struct record){.mode = S_IFREG | 0444, .links = 1, .inode = inode_of(found->owner)};
+	found->record = (struct record){.mode = S_IFREG | 0644, .links = 1, .inode = inode_of(found->owner)};
 	found->record.made_ns = found->record.modified_ns = loop_wall_ns();
 }
 
@@ -77,7 +97,7 @@ struct node *tree_remote(struct daemon *daemon, struct found *found)
 	int64_t renewed_ns = found_renewed_ns(found);
 	struct node *node;
 
-	tree_complete(found);
+	tree_complete(daemon, found);
 	node = node_remote(daemon, NULL, found->name, found->owner, &found->record);
 	if (node)
 		mark_fresh(node, renewed_ns);
@@ -288,6 +308,18 @@ static bool makes_scratch(const struct task *task)
 	return serve_flock_mode(task->daemon) && task->creates && !(task->fi.flags & O_EXCL);
 }
 
+/* A file that the others could not be told of is not there. */
+static void child_made(void *arg, int error)
+{
+	struct task *task = arg;
+
+	if (error && task->node->parent) {
+		node_remove_child(task->daemon, task->node);
+		names_changed(task->parent);
+	}
+	made(task, error);
+}
+
 static void make_child(struct task *task)
 {
 	int error = EBUSY;
@@ -303,7 +335,7 @@ static void make_child(struct task *task)
 		return;
 	}
 	names_changed(task->node);
-	names_push(task->daemon, task->node, made, task);
+	names_push(task->daemon, task->node, child_made, task);
 }
 
 /* A file that only this mount has. */

@@ -316,3 +316,106 @@ Test(attempt, reconnect_makes_what_is_there_doubtful)
 	cr_assert(attempt->votes[0].doubtful);
 	cr_assert_not(attempt->votes[1].doubtful);
 }
+
+/* ---- what travels with it (rule 5) ---- */
+
+static char bytes[] = "bytes";
+
+static void load(uint64_t version)
+{
+	attempt->cargo = (struct cargo){.bytes = bytes, .size = 5, .version = version};
+}
+
+static struct request extend(unsigned master, enum mode mode)
+{
+	struct request request = {.op = OP_EXTEND, .mode = mode, .fence = attempt->highest};
+
+	attempt_send(attempt, request, master, NOW, &effects);
+	return effects.list[effects.count - 1].request;
+}
+
+static void confirm(const struct request *request, uint64_t version)
+{
+	struct answer answer = {.code = CODE_YES, .version = version};
+
+	attempt->in_flight--;
+	attempt_voted(attempt, request, &answer);
+}
+
+Test(attempt, bytes_go_with_each_acquire_and_until_they_are_confirmed)
+{
+	struct request request;
+
+	request = ask(0);
+	cr_assert_eq(request.version, 0);
+	cr_assert_not(request.bytes);
+	confirm(&request, 0);
+	load(3);
+	request = ask(0);
+	cr_assert_eq(request.version, 3);
+	cr_assert(request.bytes);
+	cr_assert_not(extend(0, MODE_EXCLUSIVE).bytes); /* they are under way */
+	confirm(&request, 3);
+	cr_assert_not(extend(0, MODE_EXCLUSIVE).bytes);
+	cr_assert(ask(0).bytes);
+	cr_assert_eq(attempt_carriers(attempt), 1);
+	cr_assert(extend(1, MODE_EXCLUSIVE).bytes);
+	load(4);
+	cr_assert_eq(attempt_carriers(attempt), 0);
+	cr_assert(extend(0, MODE_EXCLUSIVE).bytes);
+}
+
+Test(attempt, bytes_that_did_not_arrive_are_sent_again)
+{
+	static const int codes[] = {CODE_BROKEN, CODE_ERROR, CODE_NOT_CARRIED_OUT, CODE_BARE, CODE_BUSY, CODE_EPOCH};
+	struct request request;
+
+	load(1);
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		request = extend(0, MODE_EXCLUSIVE);
+		cr_assert(request.bytes, "%d", codes[i]);
+		answer(&request, codes[i], "somebody");
+	}
+	request = extend(0, MODE_EXCLUSIVE);
+	attempt_not_sent(attempt, &request);
+	request = extend(0, MODE_EXCLUSIVE);
+	cr_assert(request.bytes);
+	confirm(&request, 0); /* refused */
+	request = extend(0, MODE_EXCLUSIVE);
+	cr_assert(request.bytes);
+	confirm(&request, 1);
+	/* Only what says that they are gone makes them go again. */
+	request = extend(0, MODE_EXCLUSIVE);
+	answer(&request, CODE_BROKEN, "");
+	cr_assert_not(extend(0, MODE_EXCLUSIVE).bytes);
+	answer(&request, CODE_BARE, "");
+	cr_assert(extend(0, MODE_EXCLUSIVE).bytes);
+}
+
+Test(attempt, where_bytes_may_be_they_are_taken_away)
+{
+	struct request exclusive, shared;
+	size_t first;
+
+	load(1);
+	exclusive = extend(0, MODE_EXCLUSIVE);
+	confirm(&exclusive, 1);
+	shared = extend(0, MODE_SHARED);
+	cr_assert(shared.unload);
+	cr_assert_eq(shared.version, 0);
+	cr_assert_not(extend(1, MODE_SHARED).unload);
+	cr_assert(extend(0, MODE_SHARED).unload); /* not confirmed yet */
+	confirm(&shared, 0);
+	shared = extend(0, MODE_SHARED);
+	confirm(&shared, 0);
+	cr_assert_not(extend(0, MODE_SHARED).unload);
+	exclusive = extend(2, MODE_EXCLUSIVE);
+	answer(&exclusive, CODE_BROKEN, "");
+	first = effects.count;
+	attempt_close(attempt, NOW, &effects);
+	cr_assert_null(attempt->cargo.bytes); /* the lock's, which may free them */
+	cr_assert_eq(effects.count - first, 3);
+	cr_assert_not(effects.list[first].request.unload);
+	cr_assert_not(effects.list[first + 1].request.unload);
+	cr_assert(effects.list[first + 2].request.unload);
+}

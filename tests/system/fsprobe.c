@@ -643,6 +643,7 @@ static long long now_ms(void)
 static void perform(const struct call *call, char **arguments)
 {
 	long long start_ms = now_ms();
+	bool tell_time = timed;
 	int result = call->function(arguments);
 	const char *name = result < 0 ? strerrorname_np(errno) : NULL;
 
@@ -650,7 +651,7 @@ static void perform(const struct call *call, char **arguments)
 		printf("errno %d", errno);
 	else if (result <= 0)
 		fputs(name ? name : "ok", stdout);
-	if (timed)
+	if (tell_time)
 		printf(" %lld", now_ms() - start_ms);
 	putchar('\n');
 }

@@ -88,8 +88,9 @@ check()
 	fi
 	echo "not ok $lib_tests - $description"
 	echo "# failed: $*"
-	[ ! -s out ] || head -c 3000 out | sed 's/^/# out: /'
-	[ ! -s err ] || head -c 3000 err | sed 's/^/# err: /'
+	# (Unlike sed, awk ends the line in whose midst it is cut off.)
+	[ ! -s out ] || head -c 3000 out | awk '{ print "# out: " $0 }'
+	[ ! -s err ] || head -c 3000 err | awk '{ print "# err: " $0 }'
 	return 0
 }
 
@@ -208,4 +209,55 @@ resume_masters()
 		pid=$(master_pid "$i")
 		[ -z "$pid" ] || kill -CONT "$pid"
 	done
+}
+
+# As after a crash of their machines.
+kill_masters()
+{
+	local i pid
+	for i; do
+		pid=$(master_pid "$i")
+		kill -KILL "$pid"
+		until_true 5 gone "$pid"
+	done
+}
+
+# With what they had on their disks. They end with this test's jobs.
+restart_masters()
+{
+	local i server
+	server=$(type -P redis-server) || server=$(type -P valkey-server)
+	for i; do
+		"$server" "$servers_dir/$i/server.conf" >/dev/null 2>&1 </dev/null &
+		until_true 20 master_answers "$i"
+	done
+}
+
+# ask_master I COMMAND...: the reply to one command, as redis-cli prints it.
+ask_master()
+{
+	local client
+	client=$(type -P redis-cli) || client=$(type -P valkey-cli)
+	timeout 5 "$client" -s "$servers_dir/$1.sock" "${@:2}"
+}
+
+master_answers()
+{
+	[ "$(ask_master "$1" ping 2>/dev/null)" = PONG ]
+}
+
+# What the masters hold besides their own books: locks, what travels with them, queues.
+keys_left()
+{
+	local i
+	for i in 1 2 3 4 5 6 7; do
+		[ ! -e "$servers_dir/$i.sock" ] || ask_master "$i" --scan
+	done | grep -v -x -E 'dlock!(fence|epoch|cluster|quarantine)' | sort | uniq -c
+}
+
+# In `err`, for who looks why they are still there.
+no_keys_left()
+{
+	keys_left >err
+	[ ! -s err ]
 }

@@ -41,14 +41,21 @@ if [ -z "${DLOCK_SYSTEM_TEST:-}" ]; then
 	fi
 	lib_within=()
 	if [ $is_root = yes ] && unshare --mount true 2>/dev/null; then
-		lib_within=(unshare --mount --propagation private)
+		lib_within=(env DLS_NAMESPACE=yes unshare --mount --propagation private)
 	fi
 fi
 
 # shellcheck source=tests/system/lib.sh
 . "$mounts_here/lib.sh"
 
-# What other users have to get into, they reach from inside: by a working directory.
+# Whether what is mounted here, wherever it is, is seen by nobody else.
+own_namespace=${DLS_NAMESPACE:-no}
+unset DLS_NAMESPACE
+
+# On a busy machine a master may answer late; where that is no failure it is waited for.
+printf 'node_timeout = 2000\n' >patient.conf
+export DLOCK_CONFIG=$work/patient.conf
+
 declare -A daemon=()
 with_parent=()
 [ -z "$(type -P setpriv)" ] || with_parent=(setpriv --pdeathsig KILL)
@@ -92,10 +99,14 @@ serves()
 # A failure ends the test: without the mount there is nothing to be told.
 serve()
 {
-	local directory=$1 options=noprotect,ttl=$ttl${2:+,$2}
+	local directory=$1 options=noprotect${2:+,$2}
+	case ,${2:-}, in
+	*,ttl=* | *,config=*) ;;
+	*) options+=,ttl=$ttl ;;
+	esac
 	[ $is_root = no ] || options+=,allow_other
 	[ -d "$directory" ] || mkdir -- "$directory"
-	"${with_parent[@]}" "${under[@]}" "$DLOCKFS" -f -o "$options" "$directory" >>"$directory.log" 2>&1 </dev/null &
+	${with_parent[@]+"${with_parent[@]}"} ${under[@]+"${under[@]}"} "$DLOCKFS" -f -o "$options" "$directory" >>"$directory.log" 2>&1 </dev/null &
 	daemon[$directory]=$!
 	until_true "${serve_limit:-20}" serves "$directory" $! && ! gone $! && return
 	echo "Bail out! dlockfs does not serve $directory: $(tail -n 1 "$directory.log")"
@@ -200,4 +211,11 @@ is_free()
 {
 	"$DLOCK" --who "$1" >/dev/null 2>&1
 	[ $? -eq 1 ]
+}
+
+# Whether a name is there.
+lstat_ok()
+{
+	probe lstat "$1"
+	[ "$got" = ok ]
 }

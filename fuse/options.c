@@ -323,27 +323,24 @@ static int add_fixed(struct options *options)
 /* What mount(8) and programs see of it must not depend on where the daemon goes. */
 static int make_absolute(struct options *options)
 {
-	char *path, *slash, *folder;
+	char *path;
 
 	if (!options->mountpoint) {
 		log_error("no mount point given; dlockfs --help tells more");
 		return -EINVAL;
 	}
 	path = realpath(options->mountpoint, NULL);
-	if (!path && errno == ENOTCONN) {
-		/* A dead mount does not answer, but the folder that it is in does. */
-		slash = strrchr(options->mountpoint, '/');
-		if (slash)
-			*slash = '\0';
-		folder = realpath(!slash ? "." : slash == options->mountpoint ? "/" : options->mountpoint, NULL);
-		if (!folder || asprintf(&path, "%s/%s", folder, slash ? slash + 1 : options->mountpoint) < 0)
+	if (!path && options->mountpoint[0] == '/')
+		return 0; /* what is wrong with it is told when it is opened; a dead mount is nothing wrong */
+	if (!path) {
+		char *folder = getcwd(NULL, 0);
+
+		if (!folder || asprintf(&path, "%s/%s", folder, options->mountpoint) < 0)
 			path = NULL;
 		free(folder);
 	}
-	if (!path) {
-		log_error("the mount point %s: %s", options->mountpoint, strerror(errno));
-		return -EINVAL;
-	}
+	if (!path)
+		return -ENOMEM;
 	free(options->mountpoint);
 	options->mountpoint = path;
 	return 0;

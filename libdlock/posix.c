@@ -275,6 +275,7 @@ int dlock_set_data(int fd, const void *data, size_t size)
 	struct user_call what = {.kind = CALL_KIND_DATA, .data_size = size};
 	int result;
 
+	error_detail_clear();
 	if (!data && size > 0) {
 		error_detail_set("data must be given: its size is not 0");
 		return error_fail(EINVAL);

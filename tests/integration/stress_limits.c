@@ -308,6 +308,21 @@ static void test_memory_warm(struct servers *servers)
 	CHECK(stress_all_free(servers));
 }
 
+/* A failure for want of memory is not explained by the one before. */
+static void test_memory_sentence(struct servers *servers)
+{
+	struct dlock_options *options = stress_options(servers);
+	int fd = dlock_open_with("sentence", DLOCK_CLOEXEC, options);
+
+	CHECK_CALL(dlock_set_data(fd, large, DLOCK_DATA_MAX + 1) == -1 && errno == E2BIG);
+	arm(WHO_CALLER, 1, false);
+	CHECK_CALL(dlock_set_data(fd, "x", 1) == -1 && errno == ENOMEM);
+	disarm();
+	CHECK_CALL(strcmp(dlock_error_detail(), "out of memory") == 0);
+	CHECK_CALL(dlock_set_data(fd, "x", 1) == 0 && dlock_close(fd) == 0);
+	dlock_options_free(options);
+}
+
 /* ---- descriptors ---- */
 
 static void limit_descriptors(rlim_t count)
@@ -580,6 +595,7 @@ int main(void)
 	test_one_thread(servers);
 	test_fork(servers, before);
 	test_memory_warm(servers);
+	test_memory_sentence(servers);
 	test_cycles(servers, false);
 	test_cycles(servers, true);
 	test_many_at_once(servers);

@@ -248,8 +248,8 @@ int dlock_verify(int fd);
  * While no exclusive lock is held this returns 0 at once, and the next exclusive
  * lock on this descriptor carries the bytes. While one is held it is a call that
  * ends when a majority of the masters has the new bytes: from then on every
- * dlock_query() that hears a majority tells them, or later ones. The bytes stay
- * with the descriptor through LOCK_UN, until they are set anew.
+ * dlock_query() in which a majority names this holder tells them, or later ones.
+ * The bytes stay with the descriptor through LOCK_UN, until they are set anew.
  *
  * With DLOCK_NONBLOCK it fails with EINPROGRESS where it would wait; the
  * descriptor polls readable when it has ended, and dlock_result() tells how.

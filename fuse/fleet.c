@@ -9,7 +9,7 @@
 #include "fleet_internal.h"
 #include "names.h"
 
-#define QUEUE_US 100000  /* who only tries stands so long behind those who wait */
+#define QUEUE_US 100000  /* who only tries stands so long behind those who wait, and who is in a hurry waits so long */
 #define IDLE_US 5000000  /* the descriptor is kept so long for the next lock, */
 #define IDLE_MAX 64      /* and of so many fleets */
 
@@ -460,15 +460,24 @@ void fleet_step(struct fleet *fleet)
 	leave_unused(fleet);
 }
 
+/* Whether somebody waits for the fleet's lock, and not for a local one. */
+static bool has_queue(const struct fleet *fleet)
+{
+	for (int kind = 0; kind < FLEET_KINDS; kind++)
+		for (struct range_wait *wait = ranges_first(&fleet->ranges[kind]); wait; wait = ranges_next(wait))
+			if (!claim_of(wait)->tries)
+				return true;
+	return false;
+}
+
 void fleet_claim(struct fleet_file *file, enum fleet_kind kind, struct claim *claim)
 {
 	struct fleet *fleet = file->fleet;
 	struct daemon *daemon = fleet->daemon;
-	const struct claim *first = fleet_first_claim(fleet);
 
 	claim->fleet = fleet;
 	claim->since_us = loop_now_us();
-	claim->queued = first && !first->tries;
+	claim->queued = has_queue(fleet);
 	ranges_wait(&fleet->ranges[kind], &claim->wait);
 	if (claim->tries) {
 		fleet->tries++;
@@ -476,6 +485,18 @@ void fleet_claim(struct fleet_file *file, enum fleet_kind kind, struct claim *cl
 		               claim_late);
 	}
 	fleet_step(fleet);
+}
+
+bool fleet_hurry(struct claim *claim)
+{
+	struct fleet *fleet = claim->fleet;
+
+	if ((fleet->call != FLEET_TRYING && fleet->call != FLEET_RAISING) || fleet_first_claim(fleet) != claim)
+		return false;
+	fleet->tries += !claim->tries;
+	claim->tries = true;
+	loop_set_alarm(&fleet->daemon->loop, &claim->alarm, QUEUE_US, claim_late);
+	return true;
 }
 
 void fleet_withdraw(struct claim *claim)

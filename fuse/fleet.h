@@ -82,6 +82,9 @@ void fleet_leave(struct fleet_file *file);
 
 /* Asks for claim->wait.range, of which `file` and the owner are set; may end at once. */
 void fleet_claim(struct fleet_file *file, enum fleet_kind kind, struct claim *claim);
+/* Who asked has no time any more: a try on its behalf that is under way decides, and it ends within a moment. False: there
+ * is none, and the claim is as it was. (Signals that come faster than masters answer would let nobody ever succeed.) */
+bool fleet_hurry(struct claim *claim);
 /* It waits no more; its end is not told. */
 void fleet_withdraw(struct claim *claim);
 

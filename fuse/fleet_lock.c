@@ -393,7 +393,8 @@ static bool is_wanted(const struct fleet *fleet)
 
 	if (fleet->call == FLEET_TRYING)
 		return claim != NULL;
-	return fleet->call != FLEET_WAITING || (claim && claim_mode(claim) == fleet->wanted);
+	/* Who only tries, and is the oldest now that another has gone, is to have an answer. */
+	return fleet->call != FLEET_WAITING || (claim && !claim->tries && claim_mode(claim) == fleet->wanted);
 }
 
 void fleet_lock_go_on(struct fleet *fleet)

@@ -38,6 +38,7 @@ struct pending {
 	struct flock lock;     /* F_GETLK: the question */
 	char *name;            /* F_GETLK: who holds that? */
 	unsigned ours;         /* F_GETLK: so many of its holders are this mount */
+	bool interrupted;      /* and waits only for what is under way */
 	bool marked;           /* the kernel wants it back: in the daemon's list */
 	struct pending *next, **link;
 };
@@ -107,6 +108,9 @@ void locking_interrupts(struct daemon *daemon)
 
 		unmark(pending);
 		if (pending->claim.fleet) {
+			pending->interrupted = !pending->claim.tries;
+			if (fleet_hurry(&pending->claim))
+				continue;
 			fleet_withdraw(&pending->claim);
 			answer(pending, EINTR);
 		} else if (pending->name && pending->request) {
@@ -215,7 +219,7 @@ static void claimed(struct claim *claim, int error)
 	struct pending *pending = CONTAINER(claim, struct pending, claim);
 
 	if (error || !pending->lowers) {
-		answer(pending, error);
+		answer(pending, error && pending->interrupted ? EINTR : error);
 		return;
 	}
 	pending->settler.end = settled;

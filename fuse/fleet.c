@@ -146,7 +146,9 @@ static const char *name_of_own(const struct node *node)
 	/* The one that it was made with, if it is still there. */
 	while (name && name->next)
 		name = name->next;
-	return name ? name->text : NULL;
+	/* Who has opened the file before it was removed may lock it after, beside those who lock the next one of the
+	 * path: on a local file system a rare accident, on which programs rely that have never seen it. */
+	return name ? name->text : node->name;
 }
 
 /* 0, and NULL for a file that no path leads to; or -ENOMEM. */

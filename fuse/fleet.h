@@ -22,8 +22,8 @@
  *  5. When the lease is lost all local locks of the path are gone, and their handles are
  *     told; who waits waits on, with a new descriptor.
  *  6. The lock's name is the path, since that is what other hosts know: two files of one
- *     path (the first was removed) exclude each other. A removed file that has no path
- *     any more is locked on this host only. A name that this mount holds anyway (it was
+ *     path (the first was removed) exclude each other. What was removed together with its
+ *     directory has no path any more and is locked on this host only. A name that this mount holds anyway (it was
  *     made by mkdir, O_EXCL and the like) keeps the others out by itself.
  */
 #ifndef DLOCKFS_FLEET_H

@@ -87,6 +87,10 @@ static void unlink_from_node(struct name *name)
 		link = &(*link)->next;
 	*link = name->next;
 	name->next = NULL;
+	if (name->node->names)
+		return;
+	free(name->node->name);
+	name->node->name = strdup(name->text);
 }
 
 static bool enter(struct name *name)

@@ -41,7 +41,8 @@ struct node {
 	int scratch_fd;         /* that content; -1: none yet */
 	size_t scratch_blocks;  /* bytes that count against the limit */
 	struct node *parent;    /* the directory, for a file inside one */
-	char *name;             /* there; for a remote node its name under its parent or in the root */
+	char *name;             /* there; for a remote node its name under its parent or in the root; for one of ours that
+	                         * has no name any more the last */
 	struct node **children; /* sorted by name */
 	size_t child_count, child_size; /* how many, and room for how many */
 

@@ -11,6 +11,7 @@ struct look {
 	struct look *next, **link;
 	struct alarm alarm;
 	char *name;  /* NULL: all */
+	bool all_asked, doubted, answered; /* all: a majority was asked for a word, and gave it */
 	ask_fn *one; /* NULL: all; both NULL: nobody waits any more */
 	ask_all_fn *all;
 	void *arg;
@@ -97,6 +98,8 @@ int64_t found_renewed_ns(const struct found *found)
 	return loop_wall_ns() - past_ms * 1000000;
 }
 
+static void word_given(void *arg, int error, struct found *found, unsigned holders);
+
 /* ---- look-ups ---- */
 
 static void tell(struct look *look, int error)
@@ -115,6 +118,10 @@ static void tell(struct look *look, int error)
 
 static void free_look(struct look *look)
 {
+	/* Nobody is to be told of a word given for a list that is done. */
+	for (struct look *other = look->all_asked ? look->daemon->looking : NULL; other; other = other->next)
+		if (other->arg == look && other->one == word_given)
+			other->one = NULL;
 	*look->link = look->next;
 	if (look->next)
 		look->next->link = look->link;
@@ -129,6 +136,32 @@ static void free_look(struct look *look)
 static void late(struct alarm *alarm)
 {
 	tell(CONTAINER(alarm, struct look, alarm), ENOLCK);
+}
+
+static void word_given(void *arg, int error, struct found *found, unsigned holders)
+{
+	struct look *look = arg;
+
+	(void)found;
+	(void)holders;
+	look->answered = error == 0;
+}
+
+/* A list may be long, and the masters there all the same: as long as a majority of them answers something else, it
+ * goes on. */
+static void list_takes_long(struct alarm *alarm)
+{
+	struct look *look = CONTAINER(alarm, struct look, alarm);
+	struct daemon *daemon = look->daemon;
+
+	if (look->doubted && !look->answered) {
+		tell(look, ENOLCK);
+		return;
+	}
+	look->doubted = true;
+	look->answered = false;
+	loop_set_alarm(&daemon->loop, alarm, daemon->options->op_timeout_us / 2, list_takes_long);
+	ask_name(daemon, ".", word_given, look); /* no file can have that name */
 }
 
 static void start_look(struct look *look)
@@ -157,7 +190,11 @@ static void start(struct daemon *daemon, const char *name, ask_fn *one, ask_all_
 		look->one = one;
 		look->all = all;
 		look->arg = arg;
-		loop_set_alarm(&daemon->loop, &look->alarm, daemon->options->op_timeout_us, late);
+		look->all_asked = !name;
+		if (name)
+			loop_set_alarm(&daemon->loop, &look->alarm, daemon->options->op_timeout_us, late);
+		else
+			loop_set_alarm(&daemon->loop, &look->alarm, daemon->options->op_timeout_us / 2, list_takes_long);
 		start_look(look);
 		return;
 	}

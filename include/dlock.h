@@ -299,7 +299,8 @@ typedef int dlock_holder_fn(const struct dlock_holder *holder, void *arg);
  * each  called once a holder; may be NULL for dlock_query(), to count only.
  *
  * The result is the number of holders told (0: free). Only a snapshot: it may
- * have changed when you read it. Waits at most node_timeout. Names whose
+ * have changed when you read it. Waits at most node_timeout; dlock_list() that
+ * long for each part of what a master has to tell. Names whose
  * masters' keys were made by other Redlock clients are told as well.
  *
  * Errors: ENOLCK (fewer than a majority of the masters answered), EINVAL,

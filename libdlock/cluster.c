@@ -38,21 +38,32 @@ static void free_sent(struct cluster *cluster, struct sent *sent)
 	cluster->free_sent = sent;
 }
 
-static bool forget_closed(struct cluster *cluster, const struct attempt *attempt)
+static bool forget_closed(struct attempt *attempt)
 {
-	for (struct attempt **link = &cluster->closed; *link; link = &(*link)->next)
-		if (*link == attempt) {
-			*link = attempt->next;
-			return true;
-		}
-	return false;
+	if (!attempt->link)
+		return false;
+	*attempt->link = attempt->next;
+	if (attempt->next)
+		attempt->next->link = attempt->link;
+	attempt->link = NULL;
+	return true;
+}
+
+/* There may be thousands, when many leases are lost at once: they are all looked at when the first has something to do,
+ * not whenever one has changed. */
+static void watch_closed(struct cluster *cluster, const struct attempt *attempt)
+{
+	int64_t next_us = attempt_next_us(attempt);
+
+	if (next_us < cluster->closed_next_us)
+		cluster->closed_next_us = next_us;
 }
 
 static void finish_attempt(struct cluster *cluster, struct attempt *attempt, int64_t now_us)
 {
 	if (!attempt_is_finished(attempt, now_us) || attempt->waiter)
-		return;
-	if (forget_closed(cluster, attempt))
+		watch_closed(cluster, attempt);
+	else if (forget_closed(attempt))
 		attempt_free(attempt);
 }
 
@@ -194,10 +205,12 @@ static void send_request(struct cluster *cluster, const struct request *request)
 
 	if (!sent) {
 		/* What a master is has to be answered some day, or it would be waited for until it breaks. */
-		if (request->attempt)
+		if (request->attempt) {
 			attempt_not_sent(request->attempt, request);
-		else
+			watch_closed(cluster, request->attempt);
+		} else {
 			reconnect(cluster, request->master, "out of memory");
+		}
 		return;
 	}
 	sent->request = *request;
@@ -239,6 +252,9 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 	}
 	while (handle && (attempt = lock_take_closed(&handle->lock))) {
 		attempt->next = cluster->closed;
+		attempt->link = &cluster->closed;
+		if (attempt->next)
+			attempt->next->link = &attempt->next;
 		cluster->closed = attempt;
 		finish_attempt(cluster, attempt, keeper_now_us());
 	}
@@ -266,12 +282,7 @@ static int64_t cluster_next_us(const struct cluster *cluster, int64_t now_us)
 {
 	int64_t next_us = quorum_next_us(&cluster->quorum, now_us);
 
-	for (const struct attempt *a = cluster->closed; a; a = a->next) {
-		int64_t attempt_us = attempt_next_us(a);
-
-		next_us = attempt_us < next_us ? attempt_us : next_us;
-	}
-	return next_us;
+	return cluster->closed_next_us < next_us ? cluster->closed_next_us : next_us;
 }
 
 /* OpenSSL writes without MSG_NOSIGNAL. The keeper's thread blocks every signal; in a thread of
@@ -344,6 +355,7 @@ static void on_connected(void *context, struct node *node, const struct node_fac
 		effects.count = 0;
 		attempt_tick(a, now_us, &effects);
 		cluster_run(cluster, NULL, &effects);
+		watch_closed(cluster, a);
 	}
 	announce(cluster, before, now_us);
 	cluster_settle(cluster, NULL);
@@ -360,8 +372,10 @@ static void on_disconnected(void *context, struct node *node, const char *why)
 	strncpy(cluster->problems[master], why, sizeof(cluster->problems[master]) - 1);
 	quorum_disconnected(&cluster->quorum, master, now_us, &effects);
 	cluster_run(cluster, NULL, &effects);
-	for (struct attempt *a = cluster->closed; a; a = a->next)
+	for (struct attempt *a = cluster->closed; a; a = a->next) {
 		attempt_disconnected(a, master, now_us);
+		watch_closed(cluster, a);
+	}
 	for (struct handle *h = cluster->handles; h; h = h->next) {
 		effects.count = 0;
 		lock_disconnected(&h->lock, master, now_us, &effects);
@@ -378,6 +392,7 @@ static void quorum_timer(struct cluster *cluster, int64_t now_us)
 
 	quorum_tick(&cluster->quorum, now_us, &effects);
 	cluster_run(cluster, NULL, &effects);
+	cluster->closed_next_us = INT64_MAX;
 	for (struct attempt *a = cluster->closed, *next; a; a = next) {
 		next = a->next;
 		effects.count = 0;
@@ -489,6 +504,7 @@ static int cluster_new(struct config *config, struct cluster **ret)
 	}
 	keeper.timer_count += timers;
 	cluster->config = *config;
+	cluster->closed_next_us = INT64_MAX;
 	cluster->timer = (struct timer){.owner = cluster, .kind = TIMER_CLUSTER};
 	cluster->idle_timer = (struct timer){.owner = cluster, .kind = TIMER_IDLE};
 	init_quorum(cluster);

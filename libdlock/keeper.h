@@ -92,6 +92,7 @@ struct cluster {
 	struct handle *handles;
 	unsigned users;                        /* handles and surveys */
 	struct attempt *closed;                /* attempts whose releases are not finished */
+	int64_t closed_next_us;                /* none of them has anything to do before */
 	struct timer timer;                    /* quorum and closed attempts */
 	struct timer idle_timer;
 	struct sent *free_sent, *failed_sent;

@@ -220,7 +220,11 @@ void survey_answered(struct survey *survey, unsigned master, enum node_answer ki
 	if (survey->state != SURVEY_UNDER_WAY)
 		return;
 	if (kind == NODE_REPLY) {
+		unsigned before = survey->pending;
+
 		survey->kind->answered(survey, master, value);
+		if (survey->pending > before)
+			survey->end_us = keeper_now_us() + survey->timeout_us;
 	} else if (kind == NODE_ERROR && wire_remedy(text) == WIRE_LOAD && !(survey->again & bit)) {
 		/* The script is on its way to it, before this. */
 		survey->again |= bit;
@@ -240,6 +244,7 @@ int survey_start(struct survey *survey, const struct survey_kind *kind, struct c
 	    .kind = kind,
 	    .cluster = cluster,
 	    .timer = {.owner = survey, .kind = TIMER_SURVEY},
+	    .timeout_us = timeout_us,
 	    .end_us = keeper_now_us() + timeout_us,
 	    .grace_us = INT64_MAX,
 	    .state = SURVEY_WAITING,

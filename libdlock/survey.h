@@ -12,7 +12,8 @@
  *  2. When a majority has been heard and `agreed` says that this is enough, it ends.
  *  3. Else it ends SURVEY_GRACE_US after a majority has been heard (not for `all`);
  *  4. or when all that were asked have answered, and no other will be known soon;
- *  5. at the latest at `end_us`.
+ *  5. at the latest at `end_us`; which is set anew when a master has answered that has
+ *     more to tell: the bound is for those that do not answer.
  *  6. Of one cluster's surveys SURVEYS_MAX are under way at most, and the others
  *     wait for their turn, in order: what the locks have to say to a master must not
  *     stand behind all the questions that somebody can think of. Waiting counts:
@@ -48,7 +49,7 @@ struct survey {
 	struct cluster *cluster;
 	struct survey *next, *previous; /* in one of the cluster's lists, until it has ended */
 	struct timer timer;
-	int64_t end_us, grace_us;
+	int64_t timeout_us, end_us, grace_us;
 	enum survey_state state;
 	int error;                 /* why a majority may not have been heard */
 	uint32_t asked, again;     /* a bit a master: rule 1 */

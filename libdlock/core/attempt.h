@@ -79,7 +79,7 @@ struct vote {
 };
 
 struct attempt {
-	struct attempt *next;     /* in the quorum's list of closed ones; owned by the shell */
+	struct attempt *next, **link; /* in the list of closed ones; the shell's */
 	struct lock *lock;        /* NULL once closed */
 	struct lock *waiter;      /* closed: the lock whose unlock call waits for the releases */
 	struct quorum *quorum;

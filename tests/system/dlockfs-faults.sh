@@ -302,6 +302,29 @@ gives "the name is free" "ENOENT ok ok" lstat "$work/C/$name" mkdir "$B/$name" r
 stop "$work/C"
 is "C ends well" "$status" 0
 
+# Many at once: who asks meanwhile is not kept waiting. DLOCK_TEST_NAMES: more of them.
+many=${DLOCK_TEST_NAMES:-1500}
+serve "$work/C" $soon
+new_name
+gives "$many names" ok mkdirs "$work/C/$name." "$many"
+stop_masters 1 2 3
+slowest=0
+all_lost()
+{
+	local -a words
+	probe timed lstat "$work/C/$name.0"
+	read -r -a words <<<"$got"
+	[ "${words[2]}" -le "$slowest" ] || slowest=${words[2]}
+	[ "$(grep -c -F "\"$name." "$work/C.log")" -ge "$many" ]
+}
+check "are lost at once, each with a line" until_true 60 all_lost
+check "and nobody waited for that (the slowest answer: $slowest ms)" [ "$slowest" -le $limit_ms ]
+check "it works again by itself" recover "$name.x"
+gives "and nothing is there" "0 ok ok" list "$work/C" mkdir "$work/C/$name.1" rmdir "$work/C/$name.1"
+check "nor on the masters" until_true 15 no_keys_left
+stop "$work/C"
+is "C ends well" "$status" 0
+
 # ---------------------------------------------------------------- the end of a mount
 
 # filled DIRECTORY: names of all kinds in there, from $name.

@@ -362,7 +362,8 @@ static enum verdict consider(struct fleet *fleet, struct claim *claim)
 {
 	int error = ranges_weigh(&claim->wait);
 
-	if (error == -EDEADLK) {
+	/* Who does not wait closes no ring: to a try, it is just held. */
+	if (error == -EDEADLK && !claim->tries) {
 		claim_end(claim, EDEADLK);
 		return LEFT;
 	}

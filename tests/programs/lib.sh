@@ -559,7 +559,8 @@ lib_tree()
 #   within_lock DIRECTORY COMMAND...  waits, then runs COMMAND
 #   try_lock DIRECTORY COMMAND...     runs COMMAND, or not, at once
 #   held, says                        the latter's status and words when it is held
-# and, if the program passes on its command's status, nothing; else passes_status=no.
+# and, if the program passes on its command's status, nothing; else passes_status=no;
+# counts=no, if it can't promise to be alone even on a local file system.
 # When it is killed, the lock goes with it; unless, as what locks by a name,
 #   killed=left   it leaves it, and `give DIRECTORY` removes it
 #   killed=stale  it leaves it, and the next on the same host takes it for stale, but
@@ -591,7 +592,7 @@ command_idiom()
 	esac
 	within 5 try_lock "$A" true >out 2>&1 || bad "not free after kill -9 of its holder"
 	log "free in A"
-	count_together lib_count_command
+	[ "${counts:-yes}" = no ] || count_together lib_count_command
 }
 
 lib_count_command()

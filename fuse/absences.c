@@ -14,7 +14,9 @@ struct absence {
 	struct absence *newer, *older; /* all, by the time at which they were told */
 	struct absence *next, **link;  /* in the same chain */
 	pid_t thread, process; /* 0: not asked for yet */
-	unsigned sightings;   /* since then, by any thread of the process */
+	fuse_ino_t id;        /* what was told last; 0: nothing is there */
+	unsigned sightings;   /* of that, by any thread of the process */
+	bool changed;         /* something else was told before */
 	int64_t until_us;
 	uint64_t name; /* its hash: another name with the same one is no more than a chance */
 };
@@ -55,13 +57,14 @@ static struct absence *find(struct daemon *daemon, pid_t thread, uint64_t name)
 	return absence;
 }
 
-static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
+/* The same again is as old as the first; another thing is new. */
+static struct absence *remember(struct daemon *daemon, pid_t thread, uint64_t name)
 {
 	struct absence *absence = malloc(sizeof(*absence)), **first = chain(daemon, name);
 	struct absences *all = &daemon->absences;
 
 	if (!absence)
-		return;
+		return NULL;
 	*absence = (struct absence){.thread = thread, .until_us = loop_now_us() + LIFE_US, .name = name};
 	absence->next = *first;
 	absence->link = first;
@@ -71,6 +74,7 @@ static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
 	absence->older = all->newest;
 	*(all->newest ? &all->newest->newer : &all->oldest) = absence;
 	all->newest = absence;
+	return absence;
 }
 
 /* One number of /proc/THREAD/status; 0: unknown. */
@@ -102,34 +106,39 @@ static pid_t process_of(struct absence *absence)
 }
 
 /* What one thread of a process sees the others know of. */
-static void sighted(struct daemon *daemon, pid_t thread, uint64_t name)
+static void sighted(struct daemon *daemon, const struct absence *by)
 {
 	pid_t process = 0;
 
-	forget_old(daemon);
-	for (struct absence *absence = *chain(daemon, name); absence; absence = absence->next) {
-		if (absence->name != name)
+	for (struct absence *absence = *chain(daemon, by->name); absence; absence = absence->next) {
+		if (absence->name != by->name || absence->id != by->id || absence == by)
 			continue;
-		if (absence->thread != thread && process == 0)
-			process = status_of(thread, "Tgid:");
-		if (absence->thread == thread || process_of(absence) == process)
+		if (process == 0)
+			process = status_of(by->thread, "Tgid:");
+		if (process_of(absence) == process)
 			absence->sightings++;
 	}
 }
 
-void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there)
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_ino_t id)
 {
 	uint64_t key = hash_of(name);
-	struct absence *absence;
+	struct absence *absence = find(daemon, thread, key);
+	bool changed = absence && absence->id != id;
 
-	if (is_there) {
-		sighted(daemon, thread, key);
-		return;
-	}
-	absence = find(daemon, thread, key);
-	if (absence)
+	if (changed) {
 		forget(daemon, absence);
-	remember(daemon, thread, key);
+		absence = NULL;
+	}
+	if (!absence)
+		absence = remember(daemon, thread, key);
+	if (!absence)
+		return;
+	absence->changed |= changed;
+	absence->id = id;
+	absence->sightings++;
+	if (id)
+		sighted(daemon, absence);
 }
 
 static bool comes_from(pid_t thread, pid_t ancestor)
@@ -161,7 +170,7 @@ bool absences_hide(struct daemon *daemon, pid_t thread, const char *name)
 {
 	const struct absence *absence = find(daemon, thread, hash_of(name));
 
-	return absence && absence->sightings <= 1;
+	return absence && absence->changed && absence->sightings <= 1;
 }
 
 void absences_close(struct daemon *daemon)

@@ -1,11 +1,11 @@
 /*
- * absences.h - who was just told that a name is not there.
+ * absences.h - who was just told that a name is not there, or that it is another's.
  *
- * Some programs look whether a lock is old, and when it is not there at all go on to
- * remove it (liblockfile is one). Between the two another may have taken it: on a
- * local disk hardly ever, but here an answer takes a hundred times as long. So who
- * removes a name without having seen it since he was told that it is not there is told
- * so again, and the lock stays: he cannot have meant this one.
+ * Some programs look whether a lock is old, and when it is, or is not there at all, go
+ * on to remove it (vim and liblockfile do). Between the two another may have taken it:
+ * on a local disk hardly ever, but here an answer takes a hundred times as long. So who
+ * removes a name without having seen what is there now, since he was told something
+ * else, is told that it is absent, and the lock stays: he cannot have meant this one.
  *
  * Owns: what each thread was told within the last second.
  *
@@ -18,8 +18,8 @@
 
 #include "serve.h"
 
-/* A look-up of `name` in the root was answered. */
-void absences_told(struct daemon *daemon, pid_t thread, const char *name, bool is_there);
+/* A look-up of `name` in the root was answered with the node `id`; 0: it is not there. */
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_ino_t id);
 
 /* `thread` has made the name. */
 void absences_made(struct daemon *daemon, pid_t thread, const char *name);

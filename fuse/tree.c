@@ -196,9 +196,9 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 	struct node *node;
 
 	(void)holders;
-	if (!error)
-		absences_told(task->daemon, task_thread(task), task->name, tree_shows(task->daemon, found));
-	else if (!serve_flock_mode(task->daemon))
+	if (!error && !tree_shows(task->daemon, found))
+		absences_told(task->daemon, task_thread(task), task->name, 0);
+	else if (error && !serve_flock_mode(task->daemon))
 		refusals_remember(task->daemon, task_thread(task), task->name);
 	if (error || !tree_shows(task->daemon, found)) {
 		task_end(task, error ? error : ENOENT);
@@ -209,6 +209,7 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 		task_end(task, ENOMEM);
 		return;
 	}
+	absences_told(task->daemon, task_thread(task), task->name, node->id);
 	reply_entry(task->request, node);
 	node_drop(task->daemon, node);
 	task_free(task);
@@ -252,7 +253,7 @@ void tree_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 	}
 	own = directory->kind == NODE_ROOT ? names_find(daemon, name) : NULL;
 	if (own) {
-		absences_told(daemon, fuse_req_ctx(request)->pid, name, true);
+		absences_told(daemon, fuse_req_ctx(request)->pid, name, own->node->id);
 		reply_entry(request, own->node);
 		return;
 	}

@@ -8,10 +8,11 @@
 
 A=$work/A
 B=$work/B
-# A call is answered by op_timeout; that is 500 ms here, as where nobody says otherwise.
-# A machine that has other things to do may take longer: this is where it is a failure.
-limit_ms=1500
-soon=node_timeout=400
+# A call is answered by op_timeout. A machine that has other things to do may take
+# longer: this is where it is a failure, and what works is to work there as well. (One
+# mount below has the time-outs that everybody has.)
+limit_ms=3000
+soon=node_timeout=900,op_timeout=1000
 is_sanitized=no
 ! grep -q -a -F __asan_init "$DLOCKFS" || is_sanitized=yes
 
@@ -191,6 +192,10 @@ gives "names of A" "ok ok ok ok ok ok" mkdir "$A/$name.d" open "$A/$name.f" wron
 	mkdir "$A/$name.e" symlink to "$A/$name.l"
 gives "names of B" "ok ok ok ok" mkdir "$B/$name.bd" open "$B/$name.bf" wronly,creat,excl write text symlink to "$B/$name.bl"
 
+# Where nobody says otherwise that is half a second.
+serve "$work/D" ttl=10000,node_timeout=500
+gives "a name with the usual time-outs" ok open "$work/D/$name.D" wronly,creat,excl
+
 # Between them the leases are renewed.
 recover()
 {
@@ -215,6 +220,23 @@ in_time "no quorum: and can be read" "text" open "$A/$name.f" rdonly read 9
 check "it works again by itself when they answer" recover "$name.x"
 gives "what was refused is not there" "ENOENT ENOENT ok ok" lstat "$A/$name.new" lstat "$B/$name.new" mkdir "$B/$name.new" rmdir "$B/$name.new"
 is "nothing has become of it" "$(stat -c %h "$A/$name.f")" 1
+
+in_time_ms=1500
+stop_masters 1 2 3
+in_time "no quorum, usual time-outs: mkdir" ENOLCK mkdir "$work/D/$name.new"
+in_time "no quorum, usual time-outs: ls" ENOLCK list "$work/D"
+in_time "no quorum, usual time-outs: stat of what is not there" ENOLCK lstat "$work/D/$name.none"
+in_time "no quorum, usual time-outs: fsync" ENOLCK open "$work/D/$name.D" wronly write x fsync
+unset in_time_ms
+resume_masters 1 2 3
+removed_in_d()
+{
+	probe unlink "$work/D/$name.D" lstat "$work/D/$name.D"
+	[ "${got#* }" = ENOENT ]
+}
+check "it works again by itself" until_true 20 removed_in_d
+stop "$work/D"
+is "D ends well" "$status" 0
 
 stop_masters 1 2 3
 in_time "no quorum: stat of what is not there" ENOLCK lstat "$A/$name.none"
@@ -303,7 +325,7 @@ stop "$work/C"
 is "C ends well" "$status" 0
 
 # Many at once: who asks meanwhile is not kept waiting. DLOCK_TEST_NAMES: more of them.
-many=${DLOCK_TEST_NAMES:-1500}
+many=${DLOCK_TEST_NAMES:-1000}
 serve "$work/C" $soon
 new_name
 gives "$many names" ok mkdirs "$work/C/$name." "$many"
@@ -397,7 +419,7 @@ config=$work/dlock.conf
 cat >"$config" <<E
 ttl = 5000
 prefix = one:
-node_timeout = 400
+node_timeout = 900
 E
 serve "$A" config="$config"
 new_name
@@ -424,7 +446,7 @@ rm "$config"
 kill -HUP "${daemon[$A]}"
 check "SIGHUP: so is a file that is gone" until_true 10 eval '[ "$(grep -c "stays as it was" "$A.log")" -ge 2 ]'
 gives "it goes on all the same" "ok ok" mkdir "$A/$name.five" rmdir "$A/$name.five"
-printf 'ttl = 4000\nnode_timeout = 400\n' >"$config"
+printf 'ttl = 4000\nnode_timeout = 900\n' >"$config"
 kill -HUP "${daemon[$A]}"
 check "SIGHUP: a good one is taken again" until_true 10 eval '[ "$(grep -c "was read again" "$A.log")" -ge 2 ]'
 gives "it goes on" "ok ok ok" mkdir "$A/$name.six" rmdir "$A/$name.six" rmdir "$A/$name.two"

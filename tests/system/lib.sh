@@ -229,6 +229,8 @@ restart_masters()
 	server=$(type -P redis-server) || server=$(type -P valkey-server)
 	for i; do
 		"$server" "$servers_dir/$i/server.conf" >/dev/null 2>&1 </dev/null &
+	done
+	for i; do
 		until_true 20 master_answers "$i"
 	done
 }

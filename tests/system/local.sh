@@ -18,7 +18,8 @@ if ! type -P redis-server >/dev/null && ! type -P valkey-server >/dev/null; then
 	exit 0
 fi
 
-work=$(mktemp -d /tmp/dl-XXXXXX) || exit 1
+# Short, because a unix socket's path has 107 bytes.
+work=$(mktemp -d "${DLOCK_TEST_RUN:-/tmp}/dl-XXXXXX") || exit 1
 bin=$work/bin
 quorum=$work/q
 
@@ -393,15 +394,176 @@ check "after kill -9 of dlock-local the servers end" eventually none_below "$wor
 check "  the directory goes" eventually no_run_left
 check "  and the command ends" eventually ended "$(cat "$work/command")"
 
-for delay in 0.02 0.05 0.1 0.2 0.3 0.5; do
-	timeout -s TERM "$delay" "$local_quorum" run sleep 300 >/dev/null 2>&1
-	"$local_quorum" run sleep 300 >/dev/null 2>&1 &
+# ---------------------------------------------------------------- interruptions
+
+# What is started here carries this mark, so that every process of it is seen.
+marked=(env '--default-signal=INT,TERM,HUP' "DLOCK_LOCAL_TEST=$work")
+no_process_left() { ! grep -lsaF "DLOCK_LOCAL_TEST=$work" /proc/[0-9]*/environ >"$work/left"; }
+
+# Sets `start_us`, what one start takes here and now: the delays spread over it.
+measure_start()
+{
+	local begin=${EPOCHREALTIME/[.,]/}
+	"$local_quorum" run true >/dev/null 2>&1
+	start_us=$((${EPOCHREALTIME/[.,]/} - begin))
+}
+
+# seconds MICROSECONDS: sets $seconds, as programs take them.
+seconds() { printf -v seconds '%d.%06d' $(($1 / 1000000)) $(($1 % 1000000)); }
+
+# interrupt WHOM SIGNAL DELAY_US COMMAND...: `timeout` sends the signal to its process
+# group, with WHOM --foreground to the command only. Sets $rc, to that of the command.
+# What hangs is killed, has 137, and is one failure.
+interrupt()
+{
+	local whom=$1 signal=$2
+	seconds "$3"
+	shift 3
+	# shellcheck disable=SC2086 # it may be nothing
+	"${marked[@]}" timeout $whom --preserve-status -k 10 -s "$signal" "$seconds" "$@" \
+		>"$work/out" 2>"$work/err" </dev/null
+	rc=$?
+}
+
+# wrong DELAY_US WHAT: tells it below the test that fails for it.
+wrong()
+{
+	wrongs=$((wrongs + 1))
+	echo "# after $1 us: $2, status $rc, left: $(tr '\n' ' ' <"$work/left")"
+}
+
+# interrupted_runs WHOM SIGNAL STATUS: at moments spread over the whole start and a
+# little beyond.
+interrupted_runs()
+{
+	local i delay_us rounds=12
+	wrongs=0
+	for ((i = 0; i < rounds; i++)); do
+		delay_us=$((start_us * (i + 1) * 5 / 4 / rounds))
+		interrupt "$1" "$2" "$delay_us" "$local_quorum" run sleep 300
+		is "$3" || wrong "$delay_us" "$2 was lost"
+		eventually no_process_left || wrong "$delay_us" "$2 left a process"
+		no_run_left || wrong "$delay_us" "$2 left a server or a directory"
+	done
+	check "run that SIG$2 interrupts at its start${1:+, it alone,} ends with $3 and leaves nothing" [ "$wrongs" -eq 0 ]
+}
+
+measure_start
+for whom in '' --foreground; do
+	interrupted_runs "$whom" TERM 143
+	interrupted_runs "$whom" INT 130
+	interrupted_runs "$whom" HUP 129
+done
+
+# While it takes down, and just before: then the command may have ended by itself.
+wrongs=0
+for ((i = 0; i < 12; i++)); do
+	delay_us=$((start_us * (6 + i) / 14))
+	interrupt '' TERM "$delay_us" "$local_quorum" run true
+	is 0 || is 143 || wrong "$delay_us" "it failed"
+	eventually no_process_left || wrong "$delay_us" "it left a process"
+	no_run_left || wrong "$delay_us" "it left a server or a directory"
+done
+check "run that is interrupted at its end leaves nothing" [ "$wrongs" -eq 0 ]
+
+# The command ends in the very moment in which we are told to pass the signal on: bash
+# may forget that it had such a child, in about every third round.
+signal_all()
+{
+	local expected=$1
+	wrongs=0
+	for ((i = 0; i < 12; i++)); do
+		rm -f -- "$work/begun"
+		"${marked[@]}" timeout -k 10 60 "$local_quorum" run -n 1 bash -c "$2" >"$work/out" 2>"$work/err" </dev/null &
+		runner=$!
+		eventually [ -e "$work/begun" ] || wrong 0 "the command did not begin"
+		kill -TERM -- "-$runner"
+		wait "$runner" 2>/dev/null
+		rc=$?
+		is "$expected" || wrong 0 "its end or its status was lost"
+		eventually no_process_left || wrong 0 "it left a process"
+	done
+	[ "$wrongs" -eq 0 ]
+}
+check "a signal to all processes at once ends run with the command" \
+	signal_all 143 "touch $work/begun; exec sleep 300"
+check "  whose status is passed on" \
+	signal_all 9 "trap 'exit 9' TERM; touch $work/begun; while :; do sleep 0.02; done"
+
+for ((i = 1; i <= 6; i++)); do
+	"${marked[@]}" "$local_quorum" run sleep 300 >/dev/null 2>&1 &
 	runner=$!
-	sleep "$delay"
+	seconds $((start_us * i / 6))
+	sleep "$seconds"
 	kill -KILL "$runner"
 	wait "$runner" 2>/dev/null
 done
-check "run that was interrupted at its start leaves nothing behind" eventually no_run_left
+check "run that was killed at its start leaves nothing behind" eventually no_run_left
+check "  and no process" eventually no_process_left
+
+# Either all is up or nothing, and 0 means up.
+interrupted_ups()
+{
+	local i delay_us rounds=12
+	wrongs=0
+	for ((i = 0; i < rounds; i++)); do
+		delay_us=$((start_us * (i + 1) * 5 / 4 / rounds))
+		interrupt "$1" "$2" "$delay_us" "$local_quorum" up --dir "$quorum"
+		if is 0; then
+			[ "$(up_count)" -eq 5 ] || wrong "$delay_us" "it is not up"
+			"$local_quorum" down --dir "$quorum" >/dev/null
+		else
+			is "$3" || wrong "$delay_us" "$2 was lost"
+		fi
+		none_below "$quorum" || wrong "$delay_us" "$2 left a server"
+		lacks "$quorum" || wrong "$delay_us" "$2 left a directory"
+		eventually no_process_left || wrong "$delay_us" "$2 left a process"
+		rm -rf -- "$quorum"
+	done
+	check "up that SIG$2 interrupts${1:+, it alone,} ends with $3 and leaves nothing" [ "$wrongs" -eq 0 ]
+}
+interrupted_ups '' TERM 143
+interrupted_ups --foreground INT 130
+
+all_or_nothing()
+{
+	if lacks "$quorum"; then
+		none_below "$quorum"
+	else
+		[ "$(up_count)" -eq 5 ]
+	fi
+}
+
+# Not stopped before it has begun, and not before it has ended.
+interrupted_downs()
+{
+	local i delay_us
+	wrongs=0
+	for ((i = 0; i < 8; i++)); do
+		"$local_quorum" up --dir "$quorum" >/dev/null
+		delay_us=$((10000 + start_us * i / 20))
+		interrupt "$1" "$2" "$delay_us" "$local_quorum" down --dir "$quorum"
+		is 0 || is "$3" || wrong "$delay_us" "it failed"
+		all_or_nothing || wrong "$delay_us" "it was broken off"
+		"$local_quorum" down --dir "$quorum" >/dev/null
+	done
+	check "down that SIG$2 interrupts${1:+, it alone,} does all or nothing" [ "$wrongs" -eq 0 ]
+}
+interrupted_downs '' TERM 143
+interrupted_downs --foreground INT 130
+
+# One that was stopped does not end before it is killed: a down in a hurry does not wait.
+"$local_quorum" up -n 1 --dir "$quorum" >/dev/null
+kill -STOP "$(pid_of 1)"
+"$local_quorum" down --dir "$quorum" >/dev/null &
+runner=$!
+check "down has begun" eventually lacks "$quorum/servers"
+kill -TERM "$runner"
+wait "$runner"
+rc=$?
+check "  and, interrupted, ends with 143" is 143
+check "  but leaves no server" none_below "$quorum"
+check "  and no directory" lacks "$quorum"
 
 echo "1..$tests"
 [ "$failures" -eq 0 ]

@@ -849,5 +849,31 @@ check "one is lost" until_true $((ttl / 1000 + 10)) is_lost "regular file"
 gives "the other lives on" "ENOENT ok both" lstat "$A/$name" open "$B/${name%.a}.b" rdonly read 9
 is "with one link" "$(stat -c %h "$A/${name%.a}.b" "$B/${name%.a}.b" | paste -sd' ')" "1 1"
 
+# ---------------------------------------------------------------- a name that has changed hands
+
+# Who was told that a name is not there, or of another's, and removes it without having
+# seen what came meanwhile: within a second, in which this machine must come to it.
+hands_over_meanwhile()
+{
+	local try from_ms
+	for ((try = 0; try < 10; try++)); do
+		new_name
+		[ "$1" = absent ] || "$FSPROBE" mkdir "$A/$name" >/dev/null
+		from_ms=$(now_ms)
+		keep lstat "$A/$name" pause rmdir "$A/$name" lstat "$A/$name" rmdir "$A/$name"
+		until_true 20 has_lines keep.out 1
+		[ "$1" = absent ] || "$FSPROBE" rmdir "$A/$name" >/dev/null
+		"$FSPROBE" mkdir "$A/$name" >/dev/null
+		go_on
+		until_true 20 has_lines keep.out 5
+		let_go
+		[ $(($(now_ms) - from_ms)) -ge 900 ] || break
+	done
+}
+hands_over_meanwhile absent
+is "who was told that it is not there can't mean it; who has seen it can" "$(paste -sd' ' keep.out)" "ENOENT ok ENOENT ok ok ok"
+hands_over_meanwhile another
+is "nor can who was told of an earlier holder" "$(paste -sd' ' keep.out)" "ok ok ENOENT ok ok ok"
+
 stop_all
 plan

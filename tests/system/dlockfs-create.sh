@@ -4,6 +4,7 @@
 # mounts of one fleet and stand for two hosts; whatever makes, finds, changes or
 # removes a name is done from both, and ends with exactly the errno that it should.
 
+ttl=6000
 . "$(dirname -- "$0")/mounts.sh"
 
 A=$work/A
@@ -250,10 +251,11 @@ is "  and not on a foreign one" "$?" 1
 is "  so that it holds what was written" "$(cat "$A/$name" "$B/$name")" $'shell\nshell'
 # An open file shows a reader in B what it was when it was opened, and what it is when it is opened anew.
 keep open "$B/$name" rdonly pause read 100
+told "B has it open" ok
 gives "written by the owner while B has it open" "ok ok" open "$A/$name" wronly,trunc write owner
 go_on
 until_true 10 has_lines keep.out 2
-check "B reads what it was or what it is" grep -q -x -E 'shell|owner' keep.out
+check "and reads what it was or what it is" grep -q -x -E 'shell|owner' keep.out
 let_go
 gives "and what it is now" "ok owner" open "$B/$name" rdonly read 100
 keep open "$B/$name" rdonly read 100 pause seek 0 read 100 fstat
@@ -424,7 +426,8 @@ gives "out of the mount, and into it" "EXDEV EXDEV" rename "$A/$name.e" "$work/o
 gives "a symbolic link" "ok ok there ENOENT" symlink there "$A/$name.l" rename "$A/$name.l" "$A/$name.l2" plain \
 	readlink "$B/$name.l2" lstat "$B/$name.l"
 keep open "$A/$name.e" rdwr pause write open fsync
-gives "a file that is open" ok rename "$A/$name.e" "$A/$name.h" plain
+told "a file is open" ok
+gives "and renamed" ok rename "$A/$name.e" "$A/$name.h" plain
 go_on
 told "stays the same to who has it open" ok ok ok ok
 let_go

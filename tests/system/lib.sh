@@ -49,6 +49,7 @@ unset DLOCK_SYSTEM_TEST
 work=$(mktemp -d "${TMPDIR:-/tmp}/dls-XXXXXX") || exit 1
 cd "$work" || exit 1
 lib_tests=0
+lib_failed=0
 lib_names=0
 servers_dir=${DLOCK_SERVERS%%,*}
 servers_dir=$(dirname -- "${servers_dir#unix:}")
@@ -86,6 +87,7 @@ check()
 		echo "ok $lib_tests - $description"
 		return 0
 	fi
+	lib_failed=$((lib_failed + 1))
 	echo "not ok $lib_tests - $description"
 	echo "# failed: $*"
 	# (Unlike sed, awk ends the line in whose midst it is cut off.)

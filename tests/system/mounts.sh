@@ -129,6 +129,7 @@ stop_all()
 {
 	local directory
 	for directory in "${!daemon[@]}"; do
+		[ $lib_failed -eq 0 ] || tail -n 20 "$directory.log" | awk -v name="${directory##*/}" '{ print "# " name ".log: " $0 }'
 		stop "$directory"
 		is "the daemon of ${directory##*/} ends well" "$status" 0
 		check "and ${directory##*/} is not mounted any more" is_unmounted "$directory"

@@ -209,11 +209,8 @@ static int carry(struct name *name)
 	return error;
 }
 
-static void pushed(struct push *push, int error)
+static void one_less(struct pushing *whole, int error)
 {
-	struct pushing *whole = push->whole;
-
-	free(push);
 	if (error && !whole->error)
 		whole->error = error;
 	if (--whole->left > 0)
@@ -222,6 +219,14 @@ static void pushed(struct push *push, int error)
 	if (whole->done)
 		whole->done(whole->arg, whole->error);
 	free(whole);
+}
+
+static void pushed(struct push *push, int error)
+{
+	struct pushing *whole = push->whole;
+
+	free(push);
+	one_less(whole, error);
 }
 
 /* Tells those whose version is confirmed; with an error, or when the name is going, all that are waiting. */
@@ -342,13 +347,7 @@ void names_push(struct daemon *daemon, struct node *node, done_fn *done, void *a
 	while ((name = untold(holder)))
 		tell_masters(name);
 	node_drop(daemon, holder);
-	/* The one that was counted beforehand, so that it could not end too early. */
-	if (--whole->left > 0)
-		return;
-	loop_drop_alarm(&whole->alarm);
-	if (whole->done)
-		whole->done(whole->arg, whole->error);
-	free(whole);
+	one_less(whole, 0); /* which was counted beforehand, so that it could not end too early */
 }
 
 /* ---- taking ---- */

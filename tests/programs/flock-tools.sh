@@ -64,7 +64,7 @@ sqlite3_ranges()
 	holder=$!
 	exec 8>pipe
 	printf '%s\n' 'BEGIN;' 'SELECT n FROM t;' >&8
-	within 10 grep -q . holder.out || bad "nothing was read in A"
+	within 10 grep -s -q . holder.out || bad "nothing was read in A"
 	log "read in A, and not yet done"
 	step "read in B" sqlite3 "file:$B/$name.db" 'SELECT n FROM t'
 	refused "not for B alone" 5 'database is locked' sqlite3 -bail "file:$B/$name.db" 'BEGIN EXCLUSIVE'
@@ -124,7 +124,7 @@ qemu_hold()
 	holder=$!
 	exec 8>pipe
 	echo 'read 0 512' >&8
-	within 15 grep -q 'read 512/512' holder.out || { cat holder.out >out; bad "no image in ${1##*/}"; }
+	within 15 grep -s -q 'read 512/512' holder.out || { cat holder.out >out; bad "no image in ${1##*/}"; }
 	log "open in ${1##*/}"
 }
 qemu_let_go()
@@ -161,48 +161,6 @@ logrotate_()
 	grep -q '^logrotate state' "$B/$name.state" || bad "no state in B"
 }
 program "logrotate: the lock of the state" logrotate_ logrotate
-
-# ---------------------------------------------------------------- ccache
-
-# Each host's cache has its parts in the mount, where its lock is; what is cached is
-# below, in a folder that all see, by symlinks. ccache has its lock for a moment only:
-# strace makes that longer.
-ccache_()
-{
-	local digit
-	type -P cc >/dev/null || unable "no cc"
-	strace -o /dev/null -e trace=none true 2>/dev/null || unable "no strace here (ptrace)"
-	ccache_hosts || bad "no cache"
-	echo 'int one;' >one.c
-	echo 'int two;' >two.c
-	ccache_in "$A" strace -f -qq -o strace.out -e trace=symlink -e inject=symlink:delay_exit=1500000 \
-		ccache cc -c one.c -o one.o >holder.out 2>&1 3>&- &
-	holder=$!
-	within 10 [ -L "$A/stats.lock" ] || { cat holder.out strace.out >out; bad "no lock in A"; }
-	log "held in A: $(readlink "$A/stats.lock")"
-	step "compiled in B" ccache_in "$B" strace -f -qq -o strace.b -e trace=symlink,unlink ccache cc -c two.c -o two.o
-	grep -q 'stats.lock.*EEXIST' strace.b || { cp strace.b out; bad "B did not meet the lock of A"; }
-	finished $holder || { cat holder.out >out; bad "compiled in A: status $?"; }
-	step "counted in A" ccache_in "$A" ccache --print-stats
-	grep -q '^cache_miss' out || bad "nothing was counted"
-	rm -- "$A"/[0-9a-f]
-	rm -f -- "$A"/stats "$B"/stats "$A"/CACHEDIR.TAG "$B"/CACHEDIR.TAG
-}
-ccache_in() { CCACHE_DIR=$case_dir/$(host "$1") CCACHE_NOCPP2=1 "${@:2}"; }
-ccache_hosts()
-{
-	local directory digit
-	for directory in "$A" "$B"; do
-		mkdir -p "$(host "$directory")"
-		for digit in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
-			mkdir -p "objects/$digit"
-			ln -sfn "$directory" "$(host "$directory")/$digit"
-			[ -e "$directory/$digit" ] || ln -s "$case_dir/objects/$digit" "$directory/$digit" || return
-		done
-		: >"$directory/stats" || return
-	done
-}
-more program "ccache: the lock of its statistics" ccache_ ccache strace
 
 # ---------------------------------------------------------------- borg
 

@@ -26,6 +26,25 @@ flock_()
 	refused "shared in A: exclusive in B is not" 1 '' flock -n "$B/$name" true
 	end_holder
 	step "-c" flock -n "$B/$name" -c true
+	flock_options
+}
+
+flock_options()
+{
+	within_lock() { flock -F "$1/$name" "${@:2}"; }
+	holder "$A"
+	refused "-F: it becomes the command, which has the lock" 1 '' flock -n "$B/$name" true
+	end_holder
+	step "free in B" flock -n "$B/$name" true
+	# What the command leaves behind has the lock as well, until that ends; unless -o.
+	step "a command that leaves a process" flock -n "$A/$name" sh -c 'sleep 60 >/dev/null 2>&1 & echo $! >left'
+	refused "which has the lock in A" 1 '' flock -n "$B/$name" true
+	step "which ends" kill "$(cat left)"
+	step "free in B" flock -w 10 "$B/$name" true
+	step "-o: a command that leaves a process" flock -n -o "$A/$name" sh -c 'sleep 60 >/dev/null 2>&1 & echo $! >left'
+	step "which has no lock" flock -n "$B/$name" true
+	kill "$(cat left)"
+	refused "--verbose" 0 'getting lock took|executing true' flock --verbose "$A/$name" true
 }
 program "flock" flock_ flock
 

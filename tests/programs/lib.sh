@@ -636,7 +636,7 @@ lib_hold()
 	"${lib_program[@]}" hold "$1/$name" <pipe >holder.out 2>&1 3>&- &
 	holder=$!
 	exec 8>pipe
-	within 15 grep -q '^held' holder.out || { cat holder.out >out; bad "no lock in ${1##*/}"; }
+	within 15 grep -s -q '^held' holder.out || { cat holder.out >out; bad "no lock in ${1##*/}"; }
 	log "held in ${1##*/}"
 }
 

@@ -5,12 +5,12 @@
 # name in a mount in create mode, the flock of a file of that name in one in flock mode,
 # and the dlock command are one lock.
 #
-# Each counts DLOCK_TOGETHER_TIMES times: 100 in `make check-programs`, 8 otherwise.
+# Each counts DLOCK_TOGETHER_TIMES times: 100 in `make check-programs`, 5 otherwise.
 # shellcheck disable=SC2034 # held and says are read by lib.sh
 
 mode=both
 DLOCK_TEST_PROCESSES=${DLOCK_TOGETHER_PROCESSES:-8}
-DLOCK_TEST_TIMES=${DLOCK_TOGETHER_TIMES:-8}
+DLOCK_TEST_TIMES=${DLOCK_TOGETHER_TIMES:-5}
 # shellcheck source=tests/programs/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 

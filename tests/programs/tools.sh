@@ -278,6 +278,50 @@ borg_module()
 }
 more program "borg: its locks by themselves" borg_module borg
 
+# ---------------------------------------------------------------- ccache
+
+# Each host's cache has its parts in the mount, where its lock is; what is cached is
+# below, in a folder that all see, by symlinks. (The statistics are A's then, for as long
+# as the file is there; ccache takes it quietly that B can't write them.) ccache has its
+# lock for a moment only: strace makes that longer.
+ccache_()
+{
+	local digit
+	type -P cc >/dev/null || unable "no cc"
+	strace -o /dev/null -e trace=none true 2>/dev/null || unable "no strace here (ptrace)"
+	ccache_hosts || bad "no cache"
+	echo 'int one;' >one.c
+	echo 'int two;' >two.c
+	ccache_in "$A" strace -f -qq -o strace.out -e trace=symlink -e inject=symlink:delay_exit=1500000 \
+		ccache cc -c one.c -o one.o >holder.out 2>&1 3>&- &
+	holder=$!
+	within 10 [ -L "$A/stats.lock" ] || { cat holder.out strace.out >out; bad "no lock in A"; }
+	log "held in A: $(readlink "$A/stats.lock")"
+	step "compiled in B" ccache_in "$B" strace -f -qq -o strace.b -e trace=symlink,unlink ccache cc -c two.c -o two.o
+	grep -q 'symlink.*stats.lock.*EEXIST' strace.b || { cp strace.b out; bad "B did not meet the lock of A"; }
+	grep -q 'symlink.*stats.lock.* = 0' strace.b || { cp strace.b out; bad "B did not get it afterwards"; }
+	finished $holder || { cat holder.out >out; bad "compiled in A: status $?"; }
+	step "counted in A" ccache_in "$A" ccache --print-stats
+	grep -q '^cache_miss' out || bad "nothing was counted"
+	[ -s one.o ] && [ -s two.o ] || bad "not compiled"
+	rm -- "$A"/[0-9a-f] "$A/stats"
+	rm -f -- "$A/CACHEDIR.TAG"
+}
+ccache_in() { CCACHE_DIR=$case_dir/$(host "$1") CCACHE_NOCPP2=1 "${@:2}"; }
+ccache_hosts()
+{
+	local directory digit
+	for directory in "$A" "$B"; do
+		mkdir -p "$(host "$directory")"
+		for digit in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
+			mkdir -p "objects/$digit"
+			ln -sfn "$directory" "$(host "$directory")/$digit"
+			[ -e "$directory/$digit" ] || ln -s "$case_dir/objects/$digit" "$directory/$digit" || return
+		done
+	done
+}
+more program "ccache: the lock of its statistics" ccache_ ccache strace
+
 # ---------------------------------------------------------------- sqlite3
 
 # The data base itself is in the mount: small enough, and A's for as long as it exists.

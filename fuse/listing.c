@@ -2,6 +2,7 @@
 #include "listing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,8 +195,15 @@ void listing_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *daemon = serve_daemon(request);
 	struct node *node = nodes_find(daemon, ino);
-	struct handle *handle = node ? handle_new(node, request, fi) : NULL;
+	struct handle *handle;
 
+	/* Who lists a directory says so. Another opens it to lock it, which the kernel would grant by itself, whoever
+	 * holds the name. */
+	if (node && node->kind == NODE_REMOTE && serve_flock_mode(daemon) && !(fi->flags & O_DIRECTORY)) {
+		fuse_reply_err(request, EBUSY);
+		return;
+	}
+	handle = node ? handle_new(node, request, fi) : NULL;
 	if (!handle) {
 		fuse_reply_err(request, node ? ENOMEM : ESTALE);
 		return;

@@ -113,13 +113,9 @@ void locking_interrupts(struct daemon *daemon)
 				continue;
 			fleet_withdraw(&pending->claim);
 			answer(pending, EINTR);
-		} else if (pending->name && pending->request) {
-			/* The question to the masters can't be taken back: its answer finds nobody. */
-			fuse_reply_err(pending->request, EINTR);
-			pending->request = NULL;
 		}
-		/* Else it has what it wanted and waits, for op_timeout at most, until the masters know it: a program
-		 * that was told EINTR by an unlock might take the lock for still locked. */
+		/* Else it waits for nobody but the masters, for op_timeout at most: a program that was told EINTR by an
+		 * unlock might take the lock for still locked, and none expects it of a question. */
 	}
 }
 

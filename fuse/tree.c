@@ -60,25 +60,18 @@ static uint64_t inode_of(const char *owner)
 	return hash > FUSE_ROOT_ID ? hash : FUSE_ROOT_ID + 1;
 }
 
-/* flock(2) on a directory never leaves this kernel, and a fifo's open waits: as a plain file it is locked against whoever
- * holds the name. */
+/* The open of a fifo would wait in the kernel: as a plain file it can be locked against whoever holds the name. */
 static void make_plain(struct record *record)
 {
 	mode_t permissions = record->mode & 0666;
 
-	for (size_t i = 0; i < record->child_count; i++) {
-		free(record->children[i].name);
-		free(record->children[i].content);
-	}
-	free(record->children);
-	record->children = NULL;
-	record->child_count = 0;
 	record->mode = S_IFREG | permissions;
 }
 
 void tree_complete(const struct daemon *daemon, struct found *found)
 {
-	if (found->has_record && serve_flock_mode(daemon) && !S_ISREG(found->record.mode))
+	if (found->has_record && serve_flock_mode(daemon) &&
+	    (S_ISFIFO(found->record.mode) || S_ISSOCK(found->record.mode)))
 		make_plain(&found->record);
 	if (found->has_record)
 		return;

@@ -26,7 +26,8 @@ void tree_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_i
 /* Whether this mount shows it: locks without a record are no files in flock mode. */
 bool tree_shows(const struct daemon *daemon, const struct found *found);
 
-/* What a program holds that knows nothing of files looks like a file of root's; in flock mode everything does. */
+/* What a program holds that knows nothing of files looks like a file of root's; in flock mode fifos look
+ * like plain files. */
 void tree_complete(const struct daemon *daemon, struct found *found);
 
 /* The node of what another host holds (used once, for the caller); takes the record out of `found`. NULL: no memory. */

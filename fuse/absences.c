@@ -7,7 +7,7 @@
 
 #include "hash.h"
 
-#define LIFE_US 1000000
+#define LIFE_US 2000000
 #define GENERATIONS 8 /* a process that a program starts is seldom further away from it */
 
 struct absence {
@@ -166,11 +166,11 @@ void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 	}
 }
 
-bool absences_hide(struct daemon *daemon, pid_t thread, const char *name)
+bool absences_hide(struct daemon *daemon, pid_t thread, const char *name, unsigned lookups)
 {
 	const struct absence *absence = find(daemon, thread, hash_of(name));
 
-	return absence && absence->changed && absence->sightings <= 1;
+	return absence && absence->changed && absence->sightings <= lookups;
 }
 
 void absences_close(struct daemon *daemon)

@@ -7,7 +7,7 @@
  * removes a name without having seen what is there now, since he was told something
  * else, is told that it is absent, and the lock stays: he cannot have meant this one.
  *
- * Owns: what each thread was told within the last second.
+ * Owns: what each thread was told within the last two seconds.
  *
  *   1. Only look-ups by path count, each of which the kernel asks for once. Removing
  *      is one of them; whoever has seen the name before that knows of it.
@@ -24,8 +24,9 @@ void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_i
 /* `thread` has made the name. */
 void absences_made(struct daemon *daemon, pid_t thread, const char *name);
 
-/* Whether the thread can't mean what is there under that name now. */
-bool absences_hide(struct daemon *daemon, pid_t thread, const char *name);
+/* Whether the thread can't mean what is there under that name now; `lookups` is how often the kernel looks it up in order
+ * to remove it. */
+bool absences_hide(struct daemon *daemon, pid_t thread, const char *name, unsigned lookups);
 
 void absences_close(struct daemon *daemon);
 

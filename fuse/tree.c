@@ -479,7 +479,8 @@ static void remove_found(void *arg, int error, struct found *found, unsigned hol
 	struct task *task = arg;
 
 	(void)holders;
-	if (!error && (!tree_shows(task->daemon, found) || absences_hide(task->daemon, task_thread(task), task->name)))
+	/* Twice, where it knew an earlier holder's. */
+	if (!error && (!tree_shows(task->daemon, found) || absences_hide(task->daemon, task_thread(task), task->name, 2)))
 		error = ENOENT;
 	task_end(task, error ? error : EBUSY);
 }
@@ -532,7 +533,7 @@ static void remove_name(fuse_req_t request, fuse_ino_t parent, const char *name,
 		ask_name(daemon, name, remove_found, task);
 		return;
 	}
-	error = own->fd >= 0 && absences_hide(daemon, task_thread(task), name) ? ENOENT : may_remove(own->node, directory);
+	error = own->fd >= 0 && absences_hide(daemon, task_thread(task), name, 1) ? ENOENT : may_remove(own->node, directory);
 	if (error) {
 		task_end(task, error);
 		return;

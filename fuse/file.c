@@ -370,7 +370,8 @@ static void settle_and_answer(fuse_req_t request, struct handle *handle)
 	struct daemon *daemon = serve_daemon(request);
 	struct task *task;
 
-	if (is_lost(handle)) {
+	/* A lock of the file that was lost says nothing of what was written; closing takes note of it. */
+	if (!names_alive(handle->node)) {
 		fuse_reply_err(request, EIO);
 		return;
 	}

@@ -425,6 +425,7 @@ interrupt()
 	rc=$?
 }
 
+: >"$work/left"
 # wrong DELAY_US WHAT: tells it below the test that fails for it.
 wrong()
 {
@@ -433,20 +434,54 @@ wrong()
 }
 
 # interrupted_runs WHOM SIGNAL STATUS: at moments spread over the whole start and a
-# little beyond.
+# little beyond, each time others.
+times=0
 interrupted_runs()
 {
-	local i delay_us rounds=12
+	local i delay_us rounds=6
 	wrongs=0
 	for ((i = 0; i < rounds; i++)); do
-		delay_us=$((start_us * (i + 1) * 5 / 4 / rounds))
+		delay_us=$((start_us * 5 / 4 * (6 * i + 1 + times % 6) / (6 * rounds)))
 		interrupt "$1" "$2" "$delay_us" "$local_quorum" run sleep 300
 		is "$3" || wrong "$delay_us" "$2 was lost"
 		eventually no_process_left || wrong "$delay_us" "$2 left a process"
 		no_run_left || wrong "$delay_us" "$2 left a server or a directory"
 	done
+	times=$((times + 1))
 	check "run that SIG$2 interrupts at its start${1:+, it alone,} ends with $3 and leaves nothing" [ "$wrongs" -eq 0 ]
 }
+
+# signalled_in FUNCTION COMMAND...: with a copy that sends itself SIGTERM as soon as it
+# comes to FUNCTION, on any machine.
+signalled_in()
+{
+	local function=$1
+	shift
+	sed "/^$function()\$/{n;s/\$/ kill -TERM \$\$;/;}" "$bin/dlock-local" >"$bin/signalled"
+	! cmp -s "$bin/dlock-local" "$bin/signalled" || wrong 0 "there is no function $function"
+	try "${marked[@]}" timeout -k 10 60 bash "$bin/signalled" "$@"
+	is 143 || wrong 0 "it was lost in $function"
+	eventually no_process_left || wrong 0 "$function left a process"
+}
+
+wrongs=0
+for function in find_program choose_private_dir start_watchdog new_addresses start_all start_server write_conf \
+	wait_ready answers is_reply_of init_masters exec_dlock join_addresses write_servers run_command \
+	start_runner open_pipe; do
+	signalled_in "$function" run sleep 300
+	no_run_left || wrong 0 "$function left a server or a directory"
+done
+check "run that is interrupted in any of its parts ends with 143 and leaves nothing" [ "$wrongs" -eq 0 ]
+
+wrongs=0
+for function in find_program choose_dir lock_dir make_dir check_dir_ours read_servers start_new stop_servers \
+	remove_files new_addresses start_server write_conf wait_ready answers init_masters exec_dlock; do
+	signalled_in "$function" up --dir "$quorum"
+	none_below "$quorum" || wrong 0 "$function left a server"
+	lacks "$quorum" || wrong 0 "$function left a directory"
+	rm -rf -- "$quorum"
+done
+check "up that is interrupted in any of its parts ends with 143 and leaves nothing" [ "$wrongs" -eq 0 ]
 
 measure_start
 for whom in '' --foreground; do
@@ -457,8 +492,8 @@ done
 
 # While it takes down, and just before: then the command may have ended by itself.
 wrongs=0
-for ((i = 0; i < 12; i++)); do
-	delay_us=$((start_us * (6 + i) / 14))
+for ((i = 0; i < 8; i++)); do
+	delay_us=$((start_us * (6 + i) / 12))
 	interrupt '' TERM "$delay_us" "$local_quorum" run true
 	is 0 || is 143 || wrong "$delay_us" "it failed"
 	eventually no_process_left || wrong "$delay_us" "it left a process"
@@ -467,12 +502,12 @@ done
 check "run that is interrupted at its end leaves nothing" [ "$wrongs" -eq 0 ]
 
 # The command ends in the very moment in which we are told to pass the signal on: bash
-# may forget that it had such a child, in about every third round.
+# may forget that it had such a child, in about every second round.
 signal_all()
 {
 	local expected=$1
 	wrongs=0
-	for ((i = 0; i < 12; i++)); do
+	for ((i = 0; i < 8; i++)); do
 		rm -f -- "$work/begun"
 		"${marked[@]}" timeout -k 10 60 "$local_quorum" run -n 1 bash -c "$2" >"$work/out" 2>"$work/err" </dev/null &
 		runner=$!
@@ -490,10 +525,10 @@ check "a signal to all processes at once ends run with the command" \
 check "  whose status is passed on" \
 	signal_all 9 "trap 'exit 9' TERM; touch $work/begun; while :; do sleep 0.02; done"
 
-for ((i = 1; i <= 6; i++)); do
+for ((i = 1; i <= 5; i++)); do
 	"${marked[@]}" "$local_quorum" run sleep 300 >/dev/null 2>&1 &
 	runner=$!
-	seconds $((start_us * i / 6))
+	seconds $((start_us * i / 5))
 	sleep "$seconds"
 	kill -KILL "$runner"
 	wait "$runner" 2>/dev/null
@@ -504,7 +539,7 @@ check "  and no process" eventually no_process_left
 # Either all is up or nothing, and 0 means up.
 interrupted_ups()
 {
-	local i delay_us rounds=12
+	local i delay_us rounds=8
 	wrongs=0
 	for ((i = 0; i < rounds; i++)); do
 		delay_us=$((start_us * (i + 1) * 5 / 4 / rounds))
@@ -539,9 +574,9 @@ interrupted_downs()
 {
 	local i delay_us
 	wrongs=0
-	for ((i = 0; i < 8; i++)); do
+	for ((i = 0; i < 5; i++)); do
 		"$local_quorum" up --dir "$quorum" >/dev/null
-		delay_us=$((10000 + start_us * i / 20))
+		delay_us=$((10000 + start_us * i / 12))
 		interrupt "$1" "$2" "$delay_us" "$local_quorum" down --dir "$quorum"
 		is 0 || is "$3" || wrong "$delay_us" "it failed"
 		all_or_nothing || wrong "$delay_us" "it was broken off"

@@ -441,7 +441,7 @@ interrupted_runs()
 	local i delay_us rounds=6
 	wrongs=0
 	for ((i = 0; i < rounds; i++)); do
-		delay_us=$((start_us * 5 / 4 * (6 * i + 1 + times % 6) / (6 * rounds)))
+		delay_us=$((start_us * 5 * (6 * i + 1 + times % 6) / (4 * 6 * rounds)))
 		interrupt "$1" "$2" "$delay_us" "$local_quorum" run sleep 300
 		is "$3" || wrong "$delay_us" "$2 was lost"
 		eventually no_process_left || wrong "$delay_us" "$2 left a process"

@@ -131,7 +131,7 @@ def open_of(path, flags=os.O_RDWR | os.O_CREAT):
 
 
 class Process:
-    """A process that has a file open, and makes one call after the other when it is told.
+    """A process that has opened a file, and makes one call after the other when it is told.
 
     SIGUSR1 interrupts its call; SIGTERM, which on_loss sends, is counted; SIGINT ends it.
     """
@@ -149,6 +149,7 @@ class Process:
             finally:
                 os._exit(1)
         link.close()
+        self.link.recv(SIZE)
 
     def begin(self, call, *arguments):
         """Returns when the call is the next thing that it does."""
@@ -198,6 +199,7 @@ def serve(link, path):
         "exit": lambda: os._exit(0),
         "pid": os.getpid,
     }
+    link.send(b"open")
     while True:
         told_to = link.recv(SIZE)
         if not told_to:

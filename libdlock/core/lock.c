@@ -99,6 +99,8 @@ static int64_t gather_until_us(const struct lock *lock)
 	return lock->no_quorum_us + lock->settings.quorum_timeout_us;
 }
 
+#define GATHER_US 50000 /* between two looks at the masters */
+
 /* GATHER: begin as soon as a majority may be asked. */
 void lock_start(struct lock *lock, int64_t now_us)
 {
@@ -122,6 +124,7 @@ void lock_start(struct lock *lock, int64_t now_us)
 	if (lock->no_quorum_us == NEVER_US)
 		lock->no_quorum_us = now_us;
 	lock->state = LOCK_GATHER;
+	lock->wake_us = now_us + GATHER_US; /* nobody tells when a master that was silent answers again */
 	if (now_us >= gather_until_us(lock) || (lock->try_only && quorum_settled(quorum, now_us)))
 		end_call(lock, ENOLCK, now_us);
 }
@@ -370,7 +373,7 @@ int64_t lock_next_us(const struct lock *lock, int64_t now_us)
 	next_us = lock->give_up_us;
 	gather_us = gather_until_us(lock);
 	next_us = gather_us < next_us ? gather_us : next_us;
-	if (lock->state == LOCK_WAIT)
+	if (lock->state == LOCK_WAIT || lock->state == LOCK_GATHER)
 		return lock->wake_us < next_us ? lock->wake_us : next_us;
 	if (lock->state == LOCK_TRY || lock->state == LOCK_POLL) {
 		int64_t round_us = lock_try_next_us(lock, now_us);

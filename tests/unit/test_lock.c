@@ -834,6 +834,27 @@ Test(lock, unlock_waits_node_timeout_at_most)
 	world_free(w);
 }
 
+Test(lock, waiter_goes_on_when_silent_masters_answer_again)
+{
+	struct world *w = world_ready(3, 1);
+	struct party *a = party_in(w, 0);
+
+	world_stop(w, 1);
+	world_stop(w, 2);
+	party_lock(a, X, 0);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, ENOLCK);
+	party_lock(a, X, -1);
+	world_run(w, 300 * MS);
+	cr_assert(a->calling);
+	world_continue(w, 1);
+	world_continue(w, 2);
+	world_run(w, 300 * MS);
+	cr_assert_not(a->calling);
+	cr_assert_eq(a->error, 0);
+	world_free(w);
+}
+
 Test(lock, unreachable_master_gets_its_release_when_it_is_back)
 {
 	struct world *w = world_ready(3, 1);

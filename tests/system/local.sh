@@ -451,34 +451,35 @@ interrupted_runs()
 	check "run that SIG$2 interrupts at its start${1:+, it alone,} ends with $3 and leaves nothing" [ "$wrongs" -eq 0 ]
 }
 
-# signalled_in FUNCTION COMMAND...: with a copy that sends itself SIGTERM as soon as it
-# comes to FUNCTION, on any machine.
+# signalled_in PLACE COMMAND...: with a copy that sends itself SIGTERM when it comes to
+# the function PLACE, or before the line PLACE=$!, where it has just forked.
 signalled_in()
 {
-	local function=$1
+	local place=$1
 	shift
-	sed "/^$function()\$/{n;s/\$/ kill -TERM \$\$;/;}" "$bin/dlock-local" >"$bin/signalled"
-	! cmp -s "$bin/dlock-local" "$bin/signalled" || wrong 0 "there is no function $function"
+	sed "/^$place()\$/{n;s/\$/ kill -TERM \$\$;/;}; s/^\t$place=\$!\$/\tkill -TERM \$\$\n&/" \
+		"$bin/dlock-local" >"$bin/signalled"
+	! cmp -s "$bin/dlock-local" "$bin/signalled" || wrong 0 "there is no $place"
 	try "${marked[@]}" timeout -k 10 60 bash "$bin/signalled" "$@"
-	is 143 || wrong 0 "it was lost in $function"
-	eventually no_process_left || wrong 0 "$function left a process"
+	is 143 || wrong 0 "it was lost in $place"
+	eventually no_process_left || wrong 0 "$place left a process"
 }
 
 wrongs=0
-for function in find_program choose_private_dir start_watchdog new_addresses start_all start_server write_conf \
-	wait_ready answers is_reply_of init_masters exec_dlock join_addresses write_servers run_command \
-	start_runner open_pipe; do
-	signalled_in "$function" run sleep 300
-	no_run_left || wrong 0 "$function left a server or a directory"
+for place in find_program choose_private_dir start_watchdog watchdog new_addresses start_all start_server \
+	write_conf 'children.*' wait_ready answers is_reply_of init_masters exec_dlock join_addresses \
+	write_servers run_command start_runner open_pipe runner; do
+	signalled_in "$place" run sleep 300
+	no_run_left || wrong 0 "$place left a server or a directory"
 done
 check "run that is interrupted in any of its parts ends with 143 and leaves nothing" [ "$wrongs" -eq 0 ]
 
 wrongs=0
-for function in find_program choose_dir lock_dir make_dir check_dir_ours read_servers start_new stop_servers \
-	remove_files new_addresses start_server write_conf wait_ready answers init_masters exec_dlock; do
-	signalled_in "$function" up --dir "$quorum"
-	none_below "$quorum" || wrong 0 "$function left a server"
-	lacks "$quorum" || wrong 0 "$function left a directory"
+for place in find_program choose_dir lock_dir make_dir check_dir_ours read_servers start_new stop_servers \
+	remove_files new_addresses start_server write_conf 'children.*' wait_ready answers init_masters exec_dlock; do
+	signalled_in "$place" up --dir "$quorum"
+	none_below "$quorum" || wrong 0 "$place left a server"
+	lacks "$quorum" || wrong 0 "$place left a directory"
 	rm -rf -- "$quorum"
 done
 check "up that is interrupted in any of its parts ends with 143 and leaves nothing" [ "$wrongs" -eq 0 ]

@@ -183,7 +183,10 @@ class Process:
         return self.status()
 
     def status(self):
+        """Lets it end; who hangs in a call is killed."""
         self.link.shutdown(socket.SHUT_WR)
+        if not until(lambda: os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), 10):
+            os.kill(self.pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 

@@ -215,7 +215,7 @@ mailbox_()
 	: >"$A/$name" && : >"$B/$name" || bad "no mailbox"
 	library_idiom "$PYTHON" "$lib_here/locks.py" mailbox
 	# Another program that only knows of the lock beside it.
-	if type -P dotlockfile >/dev/null; then
+	if usable dotlockfile; then
 		step "dotlockfile in A" dotlockfile -l -r 0 "$A/$name.lock"
 		refused "refused by dotlockfile's lock" 1 '^held$' "${lib_program[@]}" try "$B/$name"
 		step "released in A" dotlockfile -u "$A/$name.lock"

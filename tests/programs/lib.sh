@@ -58,6 +58,7 @@ if [ -z "${LOCK_DIR_A:-}" ]; then
 	if [ -z "${DLOCK_PROGRAMS_TEST:-}" ]; then
 		[ -x "$DLOCKFS" ] || skip_all "dlockfs was not built (no fuse)"
 		[ -c /dev/fuse ] || skip_all "no /dev/fuse"
+		[ -r /dev/fuse ] && [ -w /dev/fuse ] || skip_all "/dev/fuse is not for this user"
 		[ "$(id -u)" = 0 ] || type -P fusermount3 >/dev/null || skip_all "no fusermount3 (fuse)"
 		type -P redis-server >/dev/null || type -P valkey-server >/dev/null ||
 			skip_all "neither redis-server nor valkey-server was found"
@@ -165,6 +166,13 @@ lib_serves()
 	lib_gone "$2" || { lib_is_mounted "$1" && stat -f -- "$1" >/dev/null 2>&1; }
 }
 
+# The kernel keeps everybody else away from a mount, and counts programs with set-gid,
+# like dotlockfile, among those, unless it is told not to; which root may, and others if
+# this machine lets them.
+lib_private=
+[ "$(id -u)" = 0 ] || grep -s -q '^user_allow_other' /etc/fuse.conf || lib_private=yes
+[ -z "${LOCK_DIR_A:-}" ] || lib_private=
+
 # lib_mount DIRECTORY MODE
 lib_mount()
 {
@@ -173,9 +181,7 @@ lib_mount()
 	options+=,noprotect
 	# Nothing here is about time: on a busy machine answers may be late.
 	options+=,node_timeout=2000,op_timeout=10000${DLOCKFS_OPTIONS:+,$DLOCKFS_OPTIONS}
-	# The kernel keeps everybody else away from a mount, and counts programs with set-gid,
-	# like dotlockfile, among those.
-	[ "$(id -u)" != 0 ] || options+=,allow_other
+	[ -n "$lib_private" ] || options+=,allow_other
 	mkdir -- "$directory"
 	LD_LIBRARY_PATH=$lib_libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
 		"$DLOCKFS" -f -o "$options" "$directory" >"$directory.log" 2>&1 </dev/null 9<&- &
@@ -254,6 +260,9 @@ lib_tell()
 	printf '%s %d - %s\n' "$1" "$lib_tests" "$2"
 }
 
+# Whether a program is there and can see the mounts.
+usable() { type -P "$1" >/dev/null && { [ -z "$lib_private" ] || [ ! -g "$(type -P "$1")" ]; }; }
+
 # program NAME FUNCTION COMMAND...
 program()
 {
@@ -261,9 +270,13 @@ program()
 	shift 2
 	lib_wanted "$title" || return 0
 	for command; do
-		type -P "$command" >/dev/null && continue
-		lib_tell ok "$title # SKIP no $command"
-		return
+		if ! type -P "$command" >/dev/null; then
+			lib_tell ok "$title # SKIP no $command"
+			return
+		elif ! usable "$command"; then
+			lib_tell ok "$title # SKIP $command has set-gid, and this mount is for its user alone (not root)"
+			return
+		fi
 	done
 	case_dir=$work/case.$((lib_tests + 1))
 	mkdir "$case_dir"
@@ -562,7 +575,8 @@ lib_tree()
 # and, if the program passes on its command's status, nothing; else passes_status=no;
 # counts=no, if it can't promise to be alone even on a local file system.
 # When it is killed, the lock goes with it; unless, as what locks by a name,
-#   killed=left   it leaves it, and `give DIRECTORY` removes it
+#   killed=left   it leaves it, and `give DIRECTORY` removes it; with same_host=unsure
+#                 the next on the same host may take it for stale, or not
 #   killed=stale  it leaves it, and the next on the same host takes it for stale, but
 #                 nobody does on another (see as_host)
 command_idiom()
@@ -581,7 +595,8 @@ command_idiom()
 	kill_holder
 	case ${killed:-}${local_reference:+ locally} in
 	left*)
-		refused "still refused in A" "$held" "$says" try_lock "$A" true
+		[ -z "$lib_other_host" ] && [ "${same_host:-}" = unsure ] ||
+			refused "still refused in A" "$held" "$says" try_lock "$A" true
 		step "what it left is removed in B" give "$B"
 		;;
 	"stale locally") step "taken for stale" try_lock "$B" true ;;

@@ -149,8 +149,8 @@ vim_()
 	vim --version | grep -q '+dialog' || unable "this vim has no dialogs (vim-tiny)"
 	held=1 says='^E325: ATTENTION$|^E303: Unable to open swap file$' passes_status=no killed=left
 	# It does not count with others: a swap file whose process ends while it is looked at is of no use to vim, which
-	# takes the next name then (.swo), on every file system.
-	counts=no
+	# takes the next name then (.swo), or removes what has that name by now, on every file system.
+	counts=no same_host=unsure
 	echo text >"$name"
 	try_lock()
 	{

@@ -14,7 +14,7 @@ struct absence {
 	struct absence *newer, *older; /* all, by the time at which they were told */
 	struct absence *next, **link;  /* in the same chain */
 	pid_t thread, process; /* 0: not asked for yet */
-	fuse_ino_t id;        /* what was told last; 0: nothing is there */
+	uint64_t inode;       /* what was told last; 0: nothing is there */
 	unsigned sightings;   /* of that, by any thread of the process */
 	bool changed;         /* something else was told before */
 	int64_t until_us;
@@ -111,7 +111,7 @@ static void sighted(struct daemon *daemon, const struct absence *by)
 	pid_t process = 0;
 
 	for (struct absence *absence = *chain(daemon, by->name); absence; absence = absence->next) {
-		if (absence->name != by->name || absence->id != by->id || absence == by)
+		if (absence->name != by->name || absence->inode != by->inode || absence == by)
 			continue;
 		if (process == 0)
 			process = status_of(by->thread, "Tgid:");
@@ -120,11 +120,11 @@ static void sighted(struct daemon *daemon, const struct absence *by)
 	}
 }
 
-void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_ino_t id)
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, uint64_t inode)
 {
 	uint64_t key = hash_of(name);
 	struct absence *absence = find(daemon, thread, key);
-	bool changed = absence && absence->id != id;
+	bool changed = absence && absence->inode != inode;
 
 	if (changed) {
 		forget(daemon, absence);
@@ -135,9 +135,9 @@ void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_i
 	if (!absence)
 		return;
 	absence->changed |= changed;
-	absence->id = id;
+	absence->inode = inode;
 	absence->sightings++;
-	if (id)
+	if (inode)
 		sighted(daemon, absence);
 }
 
@@ -161,7 +161,8 @@ void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 	forget_old(daemon);
 	for (absence = *chain(daemon, key); absence; absence = next) {
 		next = absence->next;
-		if (absence->name == key && comes_from(thread, process_of(absence)))
+		/* Nearly always it is himself, who was told just before that the name is free. */
+		if (absence->name == key && (absence->thread == thread || comes_from(thread, process_of(absence))))
 			forget(daemon, absence);
 	}
 }

@@ -18,8 +18,9 @@
 
 #include "serve.h"
 
-/* A look-up of `name` in the root was answered with the node `id`; 0: it is not there. */
-void absences_told(struct daemon *daemon, pid_t thread, const char *name, fuse_ino_t id);
+/* A look-up of `name` in the root was answered with that inode number, which is the holder's on every host and as long
+ * as he holds it (the number of a node is not: the kernel may forget it); 0: it is not there. */
+void absences_told(struct daemon *daemon, pid_t thread, const char *name, uint64_t inode);
 
 /* `thread` has made the name. */
 void absences_made(struct daemon *daemon, pid_t thread, const char *name);

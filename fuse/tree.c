@@ -202,7 +202,7 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 		task_end(task, ENOMEM);
 		return;
 	}
-	absences_told(task->daemon, task_thread(task), task->name, node->id);
+	absences_told(task->daemon, task_thread(task), task->name, node->record.inode);
 	reply_entry(task->request, node);
 	node_drop(task->daemon, node);
 	task_free(task);
@@ -246,7 +246,7 @@ void tree_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 	}
 	own = directory->kind == NODE_ROOT ? names_find(daemon, name) : NULL;
 	if (own) {
-		absences_told(daemon, fuse_req_ctx(request)->pid, name, own->node->id);
+		absences_told(daemon, fuse_req_ctx(request)->pid, name, own->node->record.inode);
 		reply_entry(request, own->node);
 		return;
 	}

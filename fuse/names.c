@@ -54,17 +54,30 @@ static bool is_over(const struct name *name)
 	return name->fd >= 0 && dlock_remaining(name->fd) == 0;
 }
 
+static struct name *first_over(const struct node *node)
+{
+	struct name *name = node->names;
+
+	while (name && !is_over(name))
+		name = name->next;
+	return name;
+}
+
 bool names_alive(struct node *node)
 {
-	struct name *name = node->parent ? node->parent->names : node->names;
+	struct node *holder = node->parent ? node->parent : node;
+	struct name *name = first_over(holder);
+	struct daemon *daemon;
 
-	while (name) {
-		struct name *next = name->next;
-
-		if (is_over(name))
-			lose(name);
-		name = next;
-	}
+	if (!name)
+		return !node->lost;
+	daemon = name->daemon;
+	node_use(holder);
+	/* From the start each time: losing one tells the others, which may be found lost by that. */
+	do
+		lose(name);
+	while ((name = first_over(holder)));
+	node_drop(daemon, holder);
 	return !node->lost;
 }
 

@@ -129,8 +129,9 @@ is "the daemon of G ends well" "$status" 0
 # ---------------------------------------------------------------- a daemon that is stopped
 
 new_name
-keep open "$A/$name" rdwr,creat,excl write mine fsync pause seek 0 read 4 write more fsync
-told "held in A" ok ok ok
+keep open "$A/$name" rdwr,creat,excl write mine fsync link "$A/$name" "$A/$name.link" \
+	pause seek 0 read 4 write more fsync
+told "held in A, by two names" ok ok ok ok
 kill -STOP "${daemon[$A]}"
 "$FSPROBE" mkdir "$A/$name.x" >stuck 2>&1 </dev/null &
 stuck=$!
@@ -143,8 +144,9 @@ check "the lease ends" until_true 20 is_free "$name"
 gives "B takes it" "ok ok ok" open "$B/$name" wronly,creat,excl write B fsync
 kill -CONT "${daemon[$A]}"
 go_on
-told "who had it open in A is told when it goes on" ok ok ok ok ok EIO EIO EIO
+told "who had it open in A is told when it goes on" ok ok ok ok ok ok EIO EIO EIO
 let_go
+gives "neither name is A's any more" "ENOENT ENOENT" lstat "$A/$name.link" lstat "$B/$name.link"
 gives "A shows B's" "ok B EBUSY EEXIST" open "$A/$name" rdonly read 9 unlink "$A/$name" mkdir "$A/$name"
 check "there is a line about it" has_line "\"$name\".*lost" "$A.log"
 gives "what was killed left nothing" "ENOENT ok ok" lstat "$B/$name.x" mkdir "$A/$name.x" rmdir "$A/$name.x"

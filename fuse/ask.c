@@ -11,7 +11,7 @@ struct look {
 	struct look *next, **link;
 	struct alarm alarm;
 	char *name;  /* NULL: all */
-	bool all_asked, doubted, answered; /* all: a majority was asked for a word, and gave it */
+	bool doubted, answered; /* all: a majority was asked for a word, and gave it */
 	ask_fn *one; /* NULL: all; both NULL: nobody waits any more */
 	ask_all_fn *all;
 	void *arg;
@@ -119,7 +119,7 @@ static void tell(struct look *look, int error)
 static void free_look(struct look *look)
 {
 	/* Nobody is to be told of a word given for a list that is done. */
-	for (struct look *other = look->all_asked ? look->daemon->looking : NULL; other; other = other->next)
+	for (struct look *other = look->name ? NULL : look->daemon->looking; other; other = other->next)
 		if (other->arg == look && other->one == word_given)
 			other->one = NULL;
 	*look->link = look->next;
@@ -190,7 +190,6 @@ static void start(struct daemon *daemon, const char *name, ask_fn *one, ask_all_
 		look->one = one;
 		look->all = all;
 		look->arg = arg;
-		look->all_asked = !name;
 		if (name)
 			loop_set_alarm(&daemon->loop, &look->alarm, daemon->options->op_timeout_us, late);
 		else

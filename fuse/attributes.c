@@ -19,10 +19,7 @@
 /* The kernel asks for the permissions when it opens a file. */
 static void refuse_attr(fuse_req_t request, const struct node *node, int error)
 {
-	struct daemon *daemon = serve_daemon(request);
-
-	if (!serve_flock_mode(daemon) && !node->parent)
-		refusals_remember_node(daemon, fuse_req_ctx(request)->pid, node);
+	refusals_remember_node(serve_daemon(request), fuse_req_ctx(request)->pid, node);
 	fuse_reply_err(request, error);
 }
 
@@ -30,10 +27,11 @@ static void get_fresh(void *arg, int error)
 {
 	struct task *task = arg;
 
-	if (error)
-		refuse_attr(task->request, task->node, error);
-	else
-		reply_attr(task->request, task->node);
+	if (!error) {
+		task_end_attr(task, task->node);
+		return;
+	}
+	refuse_attr(task->request, task->node, error);
 	task_free(task);
 }
 

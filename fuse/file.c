@@ -40,7 +40,6 @@ struct handle *handle_new(struct node *node, fuse_req_t request, struct fuse_fil
 		return NULL;
 	handle->node = node;
 	link_handle(serve_daemon(request), handle);
-	handle->flags = fi->flags;
 	handle->pid = fuse_req_ctx(request)->pid;
 	node_use(node);
 	fi->fh = (uint64_t)(uintptr_t)handle;

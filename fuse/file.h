@@ -13,7 +13,6 @@
 struct handle {
 	struct handle *next, **link; /* of all that are open */
 	struct node *node;
-	int flags;            /* of open(2) */
 	pid_t pid;            /* who opened it */
 	bool lost;            /* flock mode: a lock that was taken through it was lost */
 	uint64_t pid_since;   /* flock mode: tells that process from a later one of the same number */

@@ -86,9 +86,7 @@ static void end_moving(struct fleet *fleet)
 	if (!fleet->moving)
 		return;
 	fleet->moving = false;
-	daemon->moving--;
-	if (daemon->closing && daemon->moving == 0)
-		daemon->loop.over = true;
+	serve_moved(daemon);
 }
 
 void fleet_close(struct fleet *fleet)

@@ -74,13 +74,6 @@ static void add_own(const void *found, VISIT visit, void *arg)
 		gathering->error = add(gathering->handle, name->text, name->node->record.inode, name->node->record.mode);
 }
 
-/* A name that no directory can hold is not shown. */
-static bool can_be_shown(const char *name)
-{
-	return strlen(name) <= TREE_NAME_MAX && name[0] != '\0' && !strchr(name, '/') && strcmp(name, ".") != 0 &&
-	       strcmp(name, "..") != 0;
-}
-
 static int add_root(struct handle *handle, struct daemon *daemon, struct found *found, size_t count)
 {
 	struct gathering gathering = {.handle = handle};
@@ -90,7 +83,8 @@ static int add_root(struct handle *handle, struct daemon *daemon, struct found *
 		/* Readers of a shared lock come one after the other under one name. */
 		bool again = i > 0 && strcmp(found[i - 1].name, found[i].name) == 0;
 
-		if (again || !can_be_shown(found[i].name) || names_find(daemon, found[i].name) ||
+		/* And a name that no directory can hold is not shown. */
+		if (again || record_name_error(found[i].name) || names_find(daemon, found[i].name) ||
 		    !tree_shows(daemon, &found[i]))
 			continue;
 		tree_complete(daemon, &found[i]);

@@ -32,7 +32,7 @@ struct pending {
 	struct claim claim;
 	struct settler settler;
 	struct daemon *daemon;
-	fuse_req_t request;    /* NULL: answered already */
+	fuse_req_t request;
 	pid_t thread;          /* whose it is */
 	bool lowers;           /* what is granted is less than what was held */
 	struct flock lock;     /* F_GETLK: the question */
@@ -78,9 +78,7 @@ static void pending_free(struct pending *pending)
 
 static void answer(struct pending *pending, int error)
 {
-	if (pending->request)
-		fuse_reply_err(pending->request, error);
-	pending->request = NULL;
+	fuse_reply_err(pending->request, error);
 	pending_free(pending);
 }
 
@@ -322,11 +320,8 @@ void locking_setlk(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void answer_question(struct pending *pending, short type)
 {
-	if (pending->request) {
-		pending->lock.l_type = type;
-		fuse_reply_lock(pending->request, &pending->lock);
-	}
-	pending->request = NULL;
+	pending->lock.l_type = type;
+	fuse_reply_lock(pending->request, &pending->lock);
 	pending_free(pending);
 }
 

@@ -39,9 +39,7 @@ static void raise_limits(void)
 
 static int tell_master(const struct dlock_master *master, void *arg)
 {
-	unsigned *count = arg;
-
-	(*count)++;
+	(void)arg;
 	if (master->state != DLOCK_MASTER_VOTING)
 		log_error("%s: %s", master->address, master->problem);
 	return 0;
@@ -76,7 +74,7 @@ static int probe(const struct options *options)
 {
 	char why[1024];
 	struct dlock_options *settings = options_resolve(options, why, sizeof(why));
-	unsigned count = 0, told = 0;
+	unsigned count = 0;
 	int voting;
 
 	if (!settings) {
@@ -87,7 +85,7 @@ static int probe(const struct options *options)
 	if (voting < 0)
 		log_error("the masters: %s", dlock_error_detail());
 	else if ((unsigned)voting < count / 2 + 1) {
-		dlock_masters_with(tell_master, &told, settings);
+		dlock_masters_with(tell_master, NULL, settings);
 		log_error("not mounted: %d of %u masters vote, and %u are needed (dlock --doctor tells more)", voting,
 		          count, count / 2 + 1);
 	}

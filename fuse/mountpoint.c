@@ -22,25 +22,23 @@
  * operator's word that it may go. */
 static int take_dead_mount_away(const char *path)
 {
-	char command[4096];
+	pid_t child;
+	int status = 0, error;
 
 	log_warning("%s: the mount of a dlockfs that has died is taken away", path);
 	if (umount2(path, MNT_DETACH) == 0)
 		return 0;
+	error = errno;
 	/* As a user only fusermount3 may. */
-	if (snprintf(command, sizeof(command), "exec fusermount3 -u -z -- \"$0\"") > 0) {
-		pid_t child = fork();
-		int status = 0;
-
-		if (child == 0) {
-			execl("/bin/sh", "sh", "-c", command, path, (char *)NULL);
-			_exit(127);
-		}
-		if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
-			return 0;
+	child = fork();
+	if (child == 0) {
+		execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
+		_exit(127);
 	}
-	log_error("%s: a dead mount is there, and can't be taken away: %s", path, strerror(EPERM));
-	return -EPERM;
+	if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
+		return 0;
+	log_error("%s: a dead mount is there, and can't be taken away: %s", path, strerror(error));
+	return -error;
 }
 
 static int open_directory(const char *path, int *ret_fd)

@@ -122,23 +122,24 @@ static void begin_moving(struct name *name, void (*late)(struct alarm *alarm))
 	loop_set_alarm(&name->daemon->loop, &name->alarm, name->daemon->options->op_timeout_us, late);
 }
 
-static void end_moving(struct daemon *daemon)
+/* The node has one link less. */
+static void part(struct name *name)
 {
-	daemon->moving--;
-	if (daemon->closing && daemon->moving == 0)
-		daemon->loop.over = true;
+	struct node *node = name->node;
+
+	unlink_from_node(name);
+	if (node->record.links > 0)
+		node->record.links--;
+	node->changed_ns = loop_wall_ns();
+	names_changed(node);
 }
 
-/* It is not found any more, and the node has one link less. */
+/* It is not found any more, either. */
 static void leave(struct name *name)
 {
 	tdelete(name, &name->daemon->names, compare_names);
 	node_modified(name->daemon->root);
-	unlink_from_node(name);
-	if (name->node->record.links > 0)
-		name->node->record.links--;
-	name->node->changed_ns = loop_wall_ns();
-	names_changed(name->node);
+	part(name);
 	if (!name->node->names)
 		node_remove_children(name->daemon, name->node);
 }
@@ -386,7 +387,7 @@ static void taken(struct name *name, int error)
 		node_drop(daemon, node); /* the list has a use of its own now */
 		finish(name, 0);
 	}
-	end_moving(daemon);
+	serve_moved(daemon);
 }
 
 static void take_late(struct alarm *alarm)
@@ -437,7 +438,7 @@ static void end_release(struct name *name, int error)
 
 	finish(name, error);
 	free_name(name);
-	end_moving(daemon);
+	serve_moved(daemon);
 }
 
 /* LOCK_UN also succeeds when too few masters answered in time. */
@@ -485,30 +486,26 @@ void names_give_back(struct name *name, done_fn *done, void *arg)
 		begin_release(name);
 }
 
-static void give_back_any(const void *node, VISIT visit, void *arg)
+/* One that is left in the table; NULL: none. */
+static struct name *any_name(const struct daemon *daemon)
 {
-	struct name **first = arg;
-
-	if (visit == preorder || visit == leaf)
-		*first = *(struct name *const *)node;
+	/* The root of a tree of tsearch(3) points to what was put there, as any of its nodes. */
+	return daemon->names ? *(struct name *const *)daemon->names : NULL;
 }
 
 void names_give_all_back(struct daemon *daemon)
 {
-	while (daemon->names) {
-		struct name *name = NULL;
+	struct name *name;
 
-		twalk_r(daemon->names, give_back_any, &name);
+	while ((name = any_name(daemon)))
 		names_give_back(name, NULL, NULL);
-	}
 }
 
 void names_close(struct daemon *daemon)
 {
-	while (daemon->names) {
-		struct name *name = NULL;
+	struct name *name;
 
-		twalk_r(daemon->names, give_back_any, &name);
+	while ((name = any_name(daemon))) {
 		leave(name);
 		tell_pushes(name, ENOLCK);
 		free_name(name);
@@ -519,11 +516,7 @@ void names_replace(struct name *name, struct node *node)
 {
 	struct node *old = name->node;
 
-	unlink_from_node(name);
-	if (old->record.links > 0)
-		old->record.links--;
-	old->changed_ns = loop_wall_ns();
-	names_changed(old);
+	part(name);
 	link_to(name, node);
 	node_drop(name->daemon, old);
 	/* The masters have the old node's bytes, whatever number they had there. */

@@ -239,11 +239,13 @@ static int parse_known(struct options *options, enum key key, const char *argume
 	case KEY_OP_TIMEOUT:
 		error = parse_number(argument, 100, 10000, &number);
 		/* Some of it is for the way to the program and back. */
-		options->op_timeout_us = number * 900;
+		if (!error)
+			options->op_timeout_us = number * 900;
 		return error;
 	case KEY_SCRATCH:
 		error = parse_number(argument, 1, 65536, &number);
-		options->scratch_size = (size_t)number << 20;
+		if (!error)
+			options->scratch_size = (size_t)number << 20;
 		return error;
 	case KEY_CONFIG:
 		return parse_config(argument);
@@ -281,7 +283,6 @@ static int parse_one(void *data, const char *argument, int key, struct fuse_args
 	return 0;
 }
 
-/* What is the same for every mount. */
 /* libfuse says which option it does not know, but only when everything else has been done: it is asked now. */
 static int check_rest(const struct options *options)
 {
@@ -300,6 +301,7 @@ static int check_rest(const struct options *options)
 	return session ? 0 : -EINVAL;
 }
 
+/* What is the same for every mount. */
 static int add_fixed(struct options *options)
 {
 	char *source = options->fsname ? options->fsname : options->source, *name = NULL;

@@ -121,8 +121,7 @@ struct record_child *record_find(const struct record *record, const char *name)
 	return found ? &record->children[place] : NULL;
 }
 
-/* 0, or the errno that tells why no directory can hold the name. */
-static int name_error(const char *name)
+int record_name_error(const char *name)
 {
 	if (strlen(name) > RECORD_NAME_MAX)
 		return ENAMETOOLONG;
@@ -138,7 +137,7 @@ struct record_child *record_add(struct record *record, const char *name)
 	struct record_child *children;
 	char *copy;
 
-	errno = found ? EEXIST : name_error(name);
+	errno = found ? EEXIST : record_name_error(name);
 	if (errno)
 		return NULL;
 	if (record->child_count == RECORD_CHILDREN_MAX) {
@@ -188,8 +187,8 @@ int record_rename(struct record *record, const char *from, const char *to)
 
 	if (!child)
 		return -ENOENT;
-	if (name_error(to))
-		return -name_error(to);
+	if (record_name_error(to))
+		return -record_name_error(to);
 	if (strcmp(from, to) == 0)
 		return 0;
 	name = strdup(to);

@@ -71,6 +71,8 @@ int record_copy(struct record *ret, const struct record *record);
 int record_set_content(struct record *record, const void *content, size_t size);
 int record_set_child_content(struct record_child *child, const void *content, size_t size);
 
+/* 0, or why no directory can hold the name: ENAMETOOLONG; EINVAL (empty, ".", "..", or with a slash). */
+int record_name_error(const char *name);
 /* NULL: there is none of that name. */
 struct record_child *record_find(const struct record *record, const char *name);
 /* A new child without content, the rest zero; pointers to other children end. NULL and errno: EEXIST, ENOSPC

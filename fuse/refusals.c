@@ -53,9 +53,10 @@ static struct refusal *place(struct daemon *daemon)
 	return grow(daemon) ? &daemon->refusals[count] : oldest;
 }
 
+/* In flock mode touch takes no lock. */
 static void remember(struct daemon *daemon, pid_t thread, uint64_t name)
 {
-	struct refusal *refusal = place(daemon);
+	struct refusal *refusal = serve_flock_mode(daemon) ? NULL : place(daemon);
 
 	if (refusal)
 		*refusal = (struct refusal){.thread = thread, .name = name, .until_us = loop_now_us() + REFUSED_US};
@@ -68,6 +69,8 @@ void refusals_remember(struct daemon *daemon, pid_t thread, const char *name)
 
 void refusals_remember_node(struct daemon *daemon, pid_t thread, const struct node *node)
 {
+	if (node->parent)
+		return;
 	if (node->kind == NODE_REMOTE)
 		refusals_remember(daemon, thread, node->name);
 	else

@@ -74,6 +74,14 @@ static inline struct daemon *serve_daemon(fuse_req_t request)
 	return fuse_req_userdata(request);
 }
 
+/* One lock less is being taken or given back; at the end that is what the loop goes on for. */
+static inline void serve_moved(struct daemon *daemon)
+{
+	daemon->moving--;
+	if (daemon->closing && daemon->moving == 0)
+		daemon->loop.over = true;
+}
+
 /* Nodes of the flock mode have another notion of what exists. */
 static inline bool serve_flock_mode(const struct daemon *daemon)
 {

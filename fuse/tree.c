@@ -60,23 +60,19 @@ static uint64_t inode_of(const char *owner)
 	return hash > FUSE_ROOT_ID ? hash : FUSE_ROOT_ID + 1;
 }
 
-/* The open of a fifo would wait in the kernel: as a plain file it can be locked against whoever holds the name. */
-static void make_plain(struct record *record)
-{
-	mode_t permissions = record->mode & 0666;
-
-	record->mode = S_IFREG | permissions;
-}
-
 void tree_complete(const struct daemon *daemon, struct found *found)
 {
-	if (found->has_record && serve_flock_mode(daemon) &&
-	    (S_ISFIFO(found->record.mode) || S_ISSOCK(found->record.mode)))
-		make_plain(&found->record);
-	if (found->has_record)
+	struct record *record = &found->record;
+
+	if (found->has_record) {
+		/* The open of a fifo would wait in the kernel: as a plain file it can be locked against whoever holds
+		 * the name. */
+		if (serve_flock_mode(daemon) && (S_ISFIFO(record->mode) || S_ISSOCK(record->mode)))
+			record->mode = S_IFREG | (record->mode & 0666);
 		return;
-	found->record = (struct record){.mode = S_IFREG | 0644, .links = 1, .inode = inode_of(found->owner)};
-	found->record.made_ns = found->record.modified_ns = loop_wall_ns();
+	}
+	*record = (struct record){.mode = S_IFREG | 0644, .links = 1, .inode = inode_of(found->owner)};
+	record->made_ns = record->modified_ns = loop_wall_ns();
 }
 
 static void mark_fresh(struct node *node, int64_t renewed_ns)
@@ -183,6 +179,14 @@ void tree_freshen(struct daemon *daemon, struct node *node, done_fn *done, void 
 
 /* ---- look-up ---- */
 
+/* The use of the node that tree_remote() and its like give ends here. */
+static void end_remote(struct task *task, struct node *node)
+{
+	reply_entry(task->request, node);
+	node_drop(task->daemon, node);
+	task_free(task);
+}
+
 static void lookup_found(void *arg, int error, struct found *found, unsigned holders)
 {
 	struct task *task = arg;
@@ -191,7 +195,7 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 	(void)holders;
 	if (!error && !tree_shows(task->daemon, found))
 		absences_told(task->daemon, task_thread(task), task->name, 0);
-	else if (error && !serve_flock_mode(task->daemon))
+	else if (error)
 		refusals_remember(task->daemon, task_thread(task), task->name);
 	if (error || !tree_shows(task->daemon, found)) {
 		task_end(task, error ? error : ENOENT);
@@ -203,9 +207,7 @@ static void lookup_found(void *arg, int error, struct found *found, unsigned hol
 		return;
 	}
 	absences_told(task->daemon, task_thread(task), task->name, node->record.inode);
-	reply_entry(task->request, node);
-	node_drop(task->daemon, node);
-	task_free(task);
+	end_remote(task, node);
 }
 
 static void lookup_child_found(void *arg, int error, struct found *found, unsigned holders)
@@ -222,9 +224,7 @@ static void lookup_child_found(void *arg, int error, struct found *found, unsign
 		task_end(task, error ? error : child ? ENOMEM : ENOENT);
 		return;
 	}
-	reply_entry(task->request, node);
-	node_drop(task->daemon, node);
-	task_free(task);
+	end_remote(task, node);
 }
 
 void tree_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
@@ -318,7 +318,6 @@ static void make_child(struct task *task)
 {
 	int error = EBUSY;
 
-	task->node->scratch = makes_scratch(task);
 	if (task->parent->kind == NODE_OWN)
 		error = is_gone(task->parent) ? ENOENT
 		        : !S_ISREG(task->node->record.mode)
@@ -332,23 +331,17 @@ static void make_child(struct task *task)
 	names_push(task->daemon, task->node, child_made, task);
 }
 
-/* A file that only this mount has. */
-static void make_scratch(struct task *task)
-{
-	task->node->scratch = true;
-	made(task, -names_keep(task->daemon, task->name, task->node));
-}
-
 static void make_name(struct task *task)
 {
 	struct daemon *daemon = task->daemon;
 
+	task->node->scratch = makes_scratch(task);
 	if (task->parent->kind != NODE_ROOT)
 		make_child(task);
 	else if (names_find(daemon, task->name))
 		made(task, EEXIST);
-	else if (makes_scratch(task))
-		make_scratch(task);
+	else if (task->node->scratch)
+		made(task, -names_keep(daemon, task->name, task->node));
 	else
 		names_take(daemon, task->name, task->node, made, task);
 }

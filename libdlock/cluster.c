@@ -260,10 +260,10 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 	}
 }
 
-/* Requests that could not even be queued: to the core they are errors. */
+/* Requests that could not even be queued. */
 static void deliver_failed(struct cluster *cluster)
 {
-	static const struct answer failed = {.code = CODE_ERROR, .pttl_ms = -1};
+	static const struct answer failed = {.code = CODE_REFUSED, .pttl_ms = -1};
 	struct sent *sent;
 
 	while ((sent = cluster->failed_sent)) {
@@ -463,8 +463,10 @@ static void init_quorum(struct cluster *cluster)
 	    .quarantine = config->quarantine,
 	};
 
-	for (unsigned i = 0; i < config->server_count; i++)
+	for (unsigned i = 0; i < config->server_count; i++) {
 		addresses[i] = config->servers[i].address;
+		quorum_fingerprint(settings.tags[i], &addresses[i], 1);
+	}
 	quorum_fingerprint(settings.fingerprint, addresses, config->server_count);
 	quorum_init(&cluster->quorum, &settings);
 }

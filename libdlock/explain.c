@@ -128,8 +128,8 @@ static void warn(const struct cluster *cluster, unsigned master, struct explanat
 		say(e, "It votes, but if a replica is promoted in its place it will wait out max_ttl: independent masters need no replicas.",
 		    "has %u replica(s)", facts->connected_replicas);
 	else if (!facts->kill_permitted)
-		say(e, "Commands of a broken connection may arrive late; tombstones cover that, but a lock may then stay taken for "
-		       "up to its ttl. Permit the user CLIENT ID and CLIENT KILL.",
+		say(e, "Commands of a broken connection may arrive late: a lock may stay taken for up to its ttl, and one that was "
+		       "converted from shared to exclusive may be shared again until its next renewal. Permit the user CLIENT ID and CLIENT KILL.",
 		    "CLIENT KILL is not permitted");
 	else if (!facts->always_known)
 		say(e, "Its durability can't be verified, so after a restart it waits out max_ttl. Permit the user CONFIG GET.",

@@ -233,6 +233,8 @@ static int copy_path(const struct item *item, struct span span, char **ret_path)
 			return refuse(item, "the path of a unix socket has at most 107 bytes");
 		path[length++] = span.text[i];
 	}
+	if (length < 2 || path[0] != '/')
+		return refuse(item, "the path of a unix socket must be absolute, as in unix:/run/redis.sock");
 	path[length] = '\0';
 	*ret_path = strdup(path);
 	return *ret_path ? 0 : -ENOMEM;
@@ -246,8 +248,6 @@ static int parse_unix(const struct item *item, struct span span, struct server *
 	int r;
 
 	server->kind = SERVER_UNIX;
-	if (path.length < 2 || path.text[0] != '/')
-		return refuse(item, "the path of a unix socket must be absolute, as in unix:/run/redis.sock");
 	r = copy_path(item, path, &server->path);
 	if (r < 0 || !query)
 		return r;
@@ -461,14 +461,15 @@ int servers_parse(const char *value, struct server **ret_servers, unsigned *ret_
 	return r;
 }
 
-/* One server, written so that it is parsed to the same place: 0 or -ENOMEM. */
+/* One server, written so that it is parsed to the same place: 0 or -ENOMEM. (A host may be named "unix".) */
 static int write_server(FILE *out, const struct server *server)
 {
+	bool url = server->kind == SERVER_TCP && (server->tls || server->db != 0 || strcmp(server->host, "unix") == 0);
 	int r;
 
 	if (server->kind == SERVER_UNIX && server->db != 0)
 		r = fprintf(out, "unix:%s?db=%d", server->path, server->db);
-	else if (server->kind == SERVER_TCP && (server->tls || server->db != 0))
+	else if (url)
 		r = fprintf(out, "%s%s", server->tls ? SCHEME_TLS : SCHEME_PLAIN, server->address);
 	else
 		r = fputs(server->address, out);

@@ -52,7 +52,11 @@ int settings_find(const char *name, size_t length, enum setting *ret_key, char *
 		}
 		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", key ? ", " : "", rules[key].name);
 	}
-	text_quote(quoted, name, length);
+	/* A server that was written where the key belongs may have its password up to an '=' in it. */
+	if (memchr(name, ':', length) || memchr(name, '@', length))
+		snprintf(quoted, sizeof(quoted), "what stands there (not shown, it may be part of a password)");
+	else
+		text_quote(quoted, name, length);
 	snprintf(why, why_size, "%s is not a key; accepted are %s", quoted, list);
 	return -EINVAL;
 }

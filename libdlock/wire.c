@@ -50,6 +50,7 @@ static void format_introduction(struct wire_command *c, const struct request *re
 	quorum_cluster_text(quorum, c->cluster, sizeof(c->cluster));
 	add_text(c, c->cluster);
 	add_number(c, 0, (uint64_t)(quorum->quarantine_us / 1000));
+	add_text(c, quorum->settings.tags[request->master]);
 }
 
 static uint64_t milliseconds_up(int64_t us)
@@ -177,6 +178,14 @@ static bool is_answer(int64_t code, const struct value *value)
 	}
 }
 
+/* A server that is busy with another script has done nothing, and will do nothing for a while. */
+static int error_code(const char *text)
+{
+	if (wire_remedy(text) == WIRE_LOAD)
+		return CODE_NOT_CARRIED_OUT;
+	return text && strncmp(text, "BUSY", 4) == 0 ? CODE_REFUSED : CODE_ERROR;
+}
+
 void wire_answer(struct answer *ret, enum node_answer kind, const struct value *value, const char *text)
 {
 	const char *holder;
@@ -188,8 +197,8 @@ void wire_answer(struct answer *ret, enum node_answer kind, const struct value *
 	ret->code = CODE_ERROR;
 	if (kind == NODE_BROKEN)
 		ret->code = CODE_BROKEN;
-	else if (kind == NODE_ERROR && wire_remedy(text) == WIRE_LOAD)
-		ret->code = CODE_NOT_CARRIED_OUT;
+	else if (kind == NODE_ERROR)
+		ret->code = error_code(text);
 	if (kind != NODE_REPLY || value_kind(value) != VALUE_ARRAY)
 		return;
 	code = value_integer(value_at(value, 0), CODE_ERROR);

@@ -12,7 +12,8 @@
  *  2. The watchdog knows the deadline before the command exists.
  *  3. The lock goes back only after the command has ended, and after a loss
  *     only when the watchdog has seen its last process end.
- *  4. Signals that were ignored or blocked when dlock began stay so, for dlock
+ *  4. A loss is told once, by who finds it first: dlock or the watchdog.
+ *  5. Signals that were ignored or blocked when dlock began stay so, for dlock
  *     and for the command.
  */
 #include "run.h"
@@ -69,7 +70,7 @@ int run_check_name(const char *name)
 	return EX_NOINPUT;
 }
 
-/* Rule 4: what is ignored or blocked now is none of dlock's business. */
+/* Rule 5: what is ignored or blocked now is none of dlock's business. */
 static int begin_signals(struct run *run)
 {
 	static const int wanted[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2 };
@@ -360,6 +361,9 @@ static void tell_loss(struct run *run)
 	if (run->lost)
 		return;
 	run->lost = true;
+	/* dlock may have been stopped after its last look: one of the two tells it, the one that acted first. */
+	if (watchdog_has_stopped(&run->watchdog))
+		return;
 	if (!*detail)
 		detail = dlock_strerror(ESTALE);
 	if (run->options->ignore_loss) {

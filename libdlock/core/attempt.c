@@ -79,6 +79,11 @@ void attempt_send(struct attempt *attempt, struct request request, unsigned mast
 	emit(attempt, &request, now_us, effects);
 }
 
+void attempt_propose(struct attempt *attempt, uint64_t wanted)
+{
+	attempt->highest = wanted > attempt->highest ? wanted : attempt->highest + 1;
+}
+
 bool attempt_resend(struct attempt *attempt, const struct request *request, const struct answer *answer,
                     int64_t now_us, struct effects *effects)
 {
@@ -172,6 +177,15 @@ void attempt_voted(struct attempt *attempt, const struct request *request, const
 	vote->touched = vote->there || vote->unsure || vote->unanswered > 0;
 }
 
+/* A replica can only refuse it, and would be connected anew to find out what it is, again and again. */
+static bool can_release(const struct attempt *attempt, unsigned master)
+{
+	const struct master *m = &attempt->quorum->masters[master];
+	const struct introduction *in = &m->introduction;
+
+	return m->connected && (!in->info_known || (in->is_master && !in->loading));
+}
+
 static void send_release(struct attempt *attempt, unsigned master, int64_t now_us, struct effects *effects)
 {
 	struct request request = {.op = OP_RELEASE, .master = master, .mode = attempt->mode};
@@ -199,7 +213,7 @@ void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effe
 		if (!vote->touched)
 			continue;
 		vote->release = RELEASE_OWED;
-		if (quorum->masters[i].connected)
+		if (can_release(attempt, i))
 			send_release(attempt, i, now_us, effects);
 	}
 }
@@ -218,7 +232,7 @@ void attempt_answered_closed(struct attempt *attempt, const struct request *requ
 		vote->touched = false;
 	} else if (answer->code == CODE_NOT_CARRIED_OUT && vote->resent < RESENT_MAX) {
 		vote->resent++;
-		if (attempt->quorum->masters[request->master].connected)
+		if (can_release(attempt, request->master))
 			send_release(attempt, request->master, now_us, effects);
 		else
 			vote->release = RELEASE_OWED;
@@ -237,7 +251,7 @@ void attempt_tick(struct attempt *attempt, int64_t now_us, struct effects *effec
 			continue;
 		if (now_us >= attempt->until_us)
 			vote->release = RELEASE_DONE; /* what was there has ended by itself */
-		else if (attempt->quorum->masters[i].connected && vote->retry_us <= now_us)
+		else if (can_release(attempt, i) && vote->retry_us <= now_us)
 			send_release(attempt, i, now_us, effects);
 	}
 }
@@ -250,7 +264,7 @@ int64_t attempt_next_us(const struct attempt *attempt)
 	for (unsigned i = 0; i < attempt->quorum->settings.count; i++) {
 		const struct vote *vote = &attempt->votes[i];
 
-		if (vote->release == RELEASE_OWED && attempt->quorum->masters[i].connected && vote->retry_us < next_us)
+		if (vote->release == RELEASE_OWED && can_release(attempt, i) && vote->retry_us < next_us)
 			next_us = vote->retry_us;
 	}
 	return next_us;

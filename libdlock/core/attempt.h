@@ -62,6 +62,7 @@ struct vote {
 	bool there;           /* so said the last answer that tells */
 	bool proven;          /* it has been there without a gap since the grant */
 	bool doubtful;        /* after a reconnect: the next 1 counts as 3 */
+	uint32_t gap_serial;  /* of the attempt's last request when that was last found not to be so */
 	uint32_t last_serial; /* of the last request sent */
 	uint32_t unanswered;  /* A and E without an answer */
 	bool unsure;          /* the connection ended before an A or E was answered */
@@ -104,6 +105,10 @@ struct attempt {
 struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
                             int64_t ttl_us);
 void attempt_free(struct attempt *attempt);
+
+/* What it proposes next: `wanted`, but never less than before. The median of the clocks may fall when a master is not heard
+ * any more, and the tombstone (rule 4) has to be above all that was proposed. */
+void attempt_propose(struct attempt *attempt, uint64_t wanted);
 
 /* An A or E was answered: what that tells of where the token is (rule 2), and its cargo. */
 void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer);

@@ -66,6 +66,7 @@ enum code {
 	CODE_NOT_CARRIED_OUT = -100, /* an error that says so: NOSCRIPT */
 	CODE_ERROR = -101,           /* any other error */
 	CODE_BROKEN = -102,          /* the connection ended first */
+	CODE_REFUSED = -103,         /* an error that says that nothing was carried out, nor would be if asked again now */
 };
 
 #define HOLDER_MAX 192

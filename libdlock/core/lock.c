@@ -295,6 +295,12 @@ void lock_answered(const struct request *request, const struct answer *answer, i
 
 	if (lock)
 		lock->effects = effects;
+	/* A process that stood still may read its answers before it looks at its timers: what comes when the lock's time is
+	 * over does not prolong it any more. */
+	if (!attempt->closed && lock->state == LOCK_HELD && now_us >= lock->deadline_us) {
+		lock_lose(lock, now_us);
+		lock = attempt->waiter;
+	}
 	if (attempt->closed) {
 		attempt_answered_closed(attempt, request, answer, now_us, effects);
 		if (lock)
@@ -323,6 +329,8 @@ void lock_masters_changed(struct lock *lock, uint32_t joined, int64_t now_us, st
 		lock_start(lock, now_us);
 	else if (lock->state == LOCK_TRY)
 		lock_try_joined(lock, joined, now_us);
+	else if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
+		lock_lose(lock, now_us); /* nothing is repaired any more */
 	else if (lock->state == LOCK_HELD)
 		lock_held_joined(lock, joined, now_us);
 }

@@ -76,6 +76,7 @@ struct lock {
 	int64_t no_quorum_us;     /* when the quorum was missed first; NEVER_US: it is there */
 
 	uint64_t seen_fence;      /* the largest ever seen for this key */
+	bool floor_moves;         /* TRY: a master that knows no fence has refused a proposal that is old by its clock */
 	int64_t round_us;         /* when the round began (TRY, POLL, HELD) */
 	uint32_t round_serial;    /* HELD: serial before the round */
 	bool round_done;          /* HELD: a majority has answered the round */

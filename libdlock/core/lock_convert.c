@@ -11,6 +11,10 @@
  * While a conversion to EX is under way nothing is renewed: its A's extend the
  * lease, and an E in the old mode would undo what they did.
  *
+ * An A that is accepted says nothing of whether the shared lock was still there: it may
+ * have set the key anew. So after a conversion that has failed such a master is no proof
+ * of the shared lock (lock_held.c, "verify").
+ *
  * What travels with an exclusive lock travels with those A's, and goes from each
  * master with the renewal that makes the lock shared there.
  */
@@ -35,7 +39,7 @@ static void bid(struct lock *lock, int64_t now_us)
 	struct request request = {.op = OP_ACQUIRE, .mode = MODE_EXCLUSIVE};
 
 	attempt->bid = true;
-	attempt->highest = clock > lock->seen_fence ? clock : lock->seen_fence + 1;
+	attempt_propose(attempt, clock > lock->seen_fence ? clock : lock->seen_fence + 1);
 	request.fence = attempt->highest;
 	lock->proposals++;
 	lock->round_us = now_us;
@@ -89,8 +93,12 @@ static void upgraded(struct lock *lock, uint64_t fence, int64_t now_us)
 		struct vote *vote = &lock->attempt->votes[i];
 
 		/* Where the key is only shared it keeps no other reader out. */
-		if (vote->ballot != BALLOT_YES || vote->fence != fence)
+		if (vote->ballot != BALLOT_YES || vote->fence != fence) {
 			vote->until_us = 0;
+		} else {
+			vote->proven = true; /* of the lock that begins now */
+			vote->doubtful = false;
+		}
 	}
 	lock->held = MODE_EXCLUSIVE;
 	lock->attempt->mode = MODE_EXCLUSIVE;
@@ -134,8 +142,10 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	bool proven = vote->proven;
 
 	attempt_voted(lock->attempt, request, answer);
-	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
+	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED) {
+		vote->doubtful |= answer->code == CODE_YES;
 		return;
+	}
 	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects))
 		return;
 	vote->resent = 0;
@@ -143,7 +153,7 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	vote->proven = proven;
 	if (vote->until_us < until_us)
 		vote->until_us = until_us;
-	if (answer->code == CODE_BROKEN || answer->code == CODE_ERROR)
+	if (answer->code == CODE_YES || answer->code == CODE_BROKEN || answer->code == CODE_ERROR)
 		vote->doubtful = true;
 	judge_upgrade(lock, now_us);
 }

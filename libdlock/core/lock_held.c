@@ -11,7 +11,9 @@
  * Proof (dlock_verify): a majority of masters answers 1, each of which has had
  * the key without a gap since the grant. A master that was repaired is such a
  * one again only after a round in which a majority of unbroken ones has
- * vouched: else two repairs after a real gap would look like a proof later.
+ * vouched: else two repairs after a real gap would look like a proof later. The
+ * round must have begun when the repair was known: what a master vouched for
+ * before is older than the gap may be.
  *
  * What travels with the lock: E tells the version, and the master answers which
  * one it has. Who lags behind is sent an E with the bytes at once. A master that
@@ -128,7 +130,8 @@ static void judge_round(struct lock *lock)
 		lock->round_done = true;
 	if (vouched >= lock->quorum->majority) {
 		for (unsigned i = 0; i < lock->quorum->settings.count; i++)
-			if (attempt->votes[i].yes_serial > lock->round_serial)
+			if (attempt->votes[i].yes_serial > lock->round_serial &&
+			    attempt->votes[i].gap_serial <= lock->round_serial)
 				attempt->votes[i].proven = true;
 		if (lock->call == CALL_VERIFY)
 			lock_done(lock, 0);
@@ -154,12 +157,19 @@ static void catch_up(struct lock *lock, const struct request *request, const str
 		lock_extend_one(lock, request->master, now_us);
 }
 
+/* It was without the key, or may have been: what others vouch for from now on may make it proven again. */
+static void found_gap(const struct lock *lock, struct vote *vote)
+{
+	vote->proven = false;
+	vote->gap_serial = lock->attempt->serial;
+}
+
 static void extended(struct lock *lock, struct vote *vote, const struct request *request, bool repaired)
 {
 	int64_t until_us = lease_vote_until_us(request->sent_us, lock->settings.ttl_us);
 
 	if (repaired || vote->doubtful)
-		vote->proven = false;
+		found_gap(lock, vote);
 	vote->doubtful = false;
 	vote->resent = 0;
 	vote->yes_serial = request->serial;
@@ -175,6 +185,9 @@ static void late_vote(struct lock *lock, struct vote *vote, const struct request
 {
 	lock_record(lock, request, answer, now_us);
 	vote->proven = answer->code == CODE_YES && answer->fence == lock->fence;
+	vote->doubtful = false;
+	if (!vote->proven)
+		found_gap(lock, vote);
 }
 
 void lock_held_answered(struct lock *lock, const struct request *request, const struct answer *answer,
@@ -195,16 +208,20 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	} else if (request->op == OP_ACQUIRE) {
 		if (request->serial == vote->last_serial)
 			late_vote(lock, vote, request, answer, now_us);
-		else if (answer->code == CODE_YES && answer->fence == lock->fence)
-			vote->proven = true; /* a renewal was sent behind it, and its answer follows */
+		else if (answer->code == CODE_YES) {
+			/* A renewal was sent behind it, and its answer follows. One with another fence is of a round before, or
+			 * of a conversion that has failed: it may have set the key anew. */
+			vote->proven |= answer->fence == lock->fence;
+			vote->doubtful = answer->fence != lock->fence;
+		}
 	} else if (answer->code == CODE_YES || answer->code == CODE_REPAIRED) {
 		extended(lock, vote, request, answer->code == CODE_REPAIRED);
 	} else if (answer->code == CODE_BUSY) {
 		vote->until_us = 0; /* not mine */
-		vote->proven = false;
+		found_gap(lock, vote);
 	} else if (answer->code == CODE_EPOCH || answer->code == CODE_BARE) {
 		/* It has forgotten, and waits out every lease: what it voted stays good until its end. */
-		vote->proven = false;
+		found_gap(lock, vote);
 	}
 	lock_reckon(lock, now_us);
 	if (lock->state != LOCK_HELD)

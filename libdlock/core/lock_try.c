@@ -15,6 +15,7 @@
 #define SPLITS_MAX 7      /* of a LOCK_NB call, before it says EWOULDBLOCK */
 #define POLL_US 50000     /* between two polls of a waiter, +-50 % */
 #define SPLIT_US 2000     /* back-off after a split, doubling */
+#define LEAP_US 1000      /* beyond a floor that moves */
 
 static uint64_t hash_text(const char *text, size_t length)
 {
@@ -68,14 +69,29 @@ static int first_master(const struct lock *lock, int64_t now_us)
 	return -1;
 }
 
-/* p = max(median of the masters' clocks, largest fence seen + 1). */
+/* p = max(median of the masters' clocks, largest fence seen + 1). What counts for an absent fence grows with the
+ * master's clock: it is above what was seen by the time that the proposal needs to get there. But a process that stood
+ * still for long must not leap as far: no master accepts more than S beyond its clock, and the tombstone of such a
+ * proposal would keep everybody off until the clocks are there. */
+static uint64_t next_proposal(const struct lock *lock, int64_t now_us)
+{
+	uint64_t clock = (uint64_t)quorum_clock_us(lock->quorum, now_us), above = lock->seen_fence + 1;
+	uint64_t most = clock + SKEW_US;
+
+	if (lock->floor_moves && above < most) {
+		above += 2 * (uint64_t)(now_us - lock->round_us) + LEAP_US;
+		above = above < most ? above : most;
+	}
+	return clock > above ? clock : above;
+}
+
 void lock_propose(struct lock *lock, int64_t now_us)
 {
 	struct attempt *attempt = lock->attempt;
-	uint64_t clock = (uint64_t)quorum_clock_us(lock->quorum, now_us);
 	int first = lock->serial ? first_master(lock, now_us) : -1;
 
-	attempt->highest = clock > lock->seen_fence ? clock : lock->seen_fence + 1;
+	attempt_propose(attempt, next_proposal(lock, now_us));
+	lock->floor_moves = false;
 	attempt->floor = lock->proposals ? lock->seen_fence : 0;
 	lock->proposals++;
 	lock->round_us = now_us;
@@ -265,9 +281,10 @@ static void judge_first(struct lock *lock, const struct tally *tally, int64_t no
 		open_round(lock, now_us);
 	} else if (tally->outbid && lock->proposals < PROPOSALS_MAX) {
 		lock_propose(lock, now_us);
-	} else if (tally->busy || tally->outbid) {
+	} else if (tally->busy) {
 		back_off_contended(lock, tally, now_us);
-	} else if (tally->failed) {
+	} else if (tally->outbid || tally->failed) {
+		/* Whatever it is that this one wants (its clock may be off): the others may be content. */
 		lock->serial = false;
 		lock_propose(lock, now_us);
 	}
@@ -325,14 +342,15 @@ void lock_record(struct lock *lock, const struct request *request, const struct 
 		vote->proven = true;
 		vote->doubtful = false;
 		break;
-	case CODE_FREE:
-		vote->ballot = BALLOT_YES;
+	case CODE_FREE: /* to P: no vote, but it could become one */
+		vote->ballot = request->op == OP_POLL ? BALLOT_YES : BALLOT_FAILED;
 		break;
 	case CODE_BUSY:
 		record_busy(vote, answer, now_us);
 		break;
 	case CODE_REJECTED:
 		vote->ballot = BALLOT_OUTBID;
+		lock->floor_moves |= answer->fence + SKEW_US == (uint64_t)answer->master_us;
 		break;
 	case CODE_OUTBID:
 		vote->ballot = BALLOT_OUTBID;

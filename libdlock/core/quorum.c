@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/lease.h"
+
 #define VERSION_OLDEST 60200       /* PXAT */
 #define DEFAULT_MAX_TTL_US 10000000
 #define PROBE_MIN_US 50000
@@ -27,6 +29,7 @@ void quorum_init(struct quorum *quorum, const struct quorum_settings *settings)
 	quorum->settings = *settings;
 	quorum->majority = settings->count / 2 + 1;
 	quorum->lease_limit_us = quorum->quarantine_us = own_max_ttl_us(settings);
+	quorum->shortest_us = settings->ttl_us;
 	for (unsigned i = 0; i < settings->count; i++)
 		quorum->masters[i].probe_at_us = NEVER_US;
 }
@@ -156,6 +159,8 @@ void quorum_found(struct quorum *quorum)
 
 void quorum_ask_ttl(struct quorum *quorum, int64_t ttl_us, int64_t now_us, struct effects *effects)
 {
+	if (ttl_us < quorum->shortest_us)
+		quorum->shortest_us = ttl_us;
 	if (ttl_us <= quorum->settings.ttl_us)
 		return;
 	quorum->settings.ttl_us = ttl_us;
@@ -164,13 +169,25 @@ void quorum_ask_ttl(struct quorum *quorum, int64_t ttl_us, int64_t now_us, struc
 	judge(quorum, now_us, effects);
 }
 
+/* How far a clock may have gone astray since it was seen last without a step. Less than what each lease allows for
+ * anyway is none. */
+static int64_t astray_us(const struct quorum *quorum, const struct master *m, int64_t now_us)
+{
+	int64_t span_us = now_us - m->clock_seen_us;
+
+	if (span_us < quorum->shortest_us)
+		span_us = quorum->shortest_us;
+	return lease_drift_us(span_us < quorum->quarantine_us ? span_us : quorum->quarantine_us);
+}
+
 /* Rule 4. Both ends of the offset are certain: the master's clock was read after
  * the request left and before the answer came. */
 static void observe_clock(struct quorum *quorum, struct master *m, int64_t sent_us, int64_t master_us, int64_t now_us)
 {
 	int64_t low = master_us - now_us, high = master_us - sent_us, rtt = now_us - sent_us;
-	int64_t margin = quorum->quarantine_us / 100 + 2000;
+	int64_t margin = astray_us(quorum, m, now_us);
 
+	m->clock_seen_us = now_us;
 	if (!m->clock_known) {
 		m->clock_known = true;
 		m->stable_since_us = now_us;
@@ -453,7 +470,7 @@ static bool durability_is_told(const struct master *m)
 /* Rule 4, of a master that is fine otherwise. */
 static enum reason refuse_by_clock(const struct quorum *quorum, struct master *m, int64_t now_us)
 {
-	int64_t median = quorum_median_offset_us(quorum), margin = quorum->quarantine_us / 100 + 2000;
+	int64_t median = quorum_median_offset_us(quorum), margin = lease_drift_us(quorum->quarantine_us);
 	int64_t off = m->offset_low_us > median ? m->offset_low_us - median
 	              : m->offset_high_us < median ? median - m->offset_high_us
 	                                           : 0;

@@ -17,8 +17,10 @@
  *     its id, so that clients that race agree. A master of another cluster, of
  *     another number of masters or of another M is refused by name: two
  *     clients with lists that differ can never have disjoint majorities.
- *  4. A master whose clock moved, or stands off the median, by more than the
- *     drift margin does not vote until its clock was seen stable for M.
+ *  4. A master whose clock moved by more than clocks may drift (1 % and 2 ms) in
+ *     the time since it was seen last, in the shortest lease at least and in M at
+ *     most, or stands off the median by more than in M, does not vote until its
+ *     clock was seen stable for M.
  *  5. A master that leaves requests unanswered is not asked anew.
  */
 #ifndef DLOCK_QUORUM_H
@@ -91,6 +93,7 @@ struct master {
 	/* clock: master's minus ours, as an interval that must contain it */
 	bool clock_known;
 	int64_t offset_low_us, offset_high_us, offset_us, best_rtt_us;
+	int64_t clock_seen_us;    /* when it was observed last */
 	int64_t stable_since_us; /* rule 4 */
 	bool clock_moved;
 	/* rule 5 */
@@ -105,11 +108,13 @@ struct quorum_settings {
 	int64_t node_timeout_us;
 	bool quarantine;
 	char fingerprint[CLUSTER_ID_SIZE];
+	char tags[SERVERS_MAX][CLUSTER_ID_SIZE]; /* of each master: the fingerprint of its address */
 };
 
 struct quorum {
 	struct quorum_settings settings;
 	unsigned majority;           /* q = N/2+1 */
+	int64_t shortest_us;         /* the shortest lease asked for so far */
 	bool decided;                /* rule 3 */
 	char cluster_id[CLUSTER_ID_SIZE];
 	int64_t lease_limit_us;      /* the smallest M seen: no lease may be longer */

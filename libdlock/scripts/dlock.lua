@@ -25,6 +25,7 @@ local K = KEYS[1]
 local FENCE, EPOCH, QUARANTINE, CLUSTER = 'dlock!fence', 'dlock!epoch', 'dlock!quarantine', 'dlock!cluster'
 local DATA = 'dlock!data:'
 local DAY_US = 86400000000
+local SKEW_US = 2000000 -- of which A tells as well; the same as in core/effect.h
 
 local function whole(x) return string.format('%.0f', x) end
 
@@ -38,14 +39,16 @@ end
 if operation == 'V' then return view() end
 
 -- I: introduce. ARGV: 2 incarnation, 3 durable now ('1', '0', '?'), 4 '1' when
--- a stored mark of durability may be believed, 5 cluster text, 6 quarantine ms.
+-- a stored mark of durability may be believed, 5 cluster text, 6 quarantine ms,
+-- 7 which of the masters this is: a mark that was copied from another is none.
 -- N: an operator's word that this server is new; the same arguments.
 if operation == 'I' or operation == 'N' then
   local incarnation, durable, believe = ARGV[2], ARGV[3], ARGV[4]
   local stored = redis.call('GET', EPOCH)
   local same = stored and string.sub(stored, 1, #incarnation) == incarnation
   local marked = stored and string.sub(stored, -7) == ':always'
-  local mark = (durable == '1' or (durable == '?' and same and marked)) and ':always' or ''
+  local own = ':' .. ARGV[7] .. ':always'
+  local mark = (durable == '1' or (durable == '?' and same and marked)) and own or ''
   if operation == 'N' then
     redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
     redis.call('DEL', QUARANTINE)
@@ -53,10 +56,14 @@ if operation == 'I' or operation == 'N' then
     return view()
   end
   if not same then
-    -- The quarantine first: a crash between the two must not skip it.
-    if not (marked and believe == '1') then redis.call('SET', QUARANTINE, '1', 'PX', ARGV[6]) end
+    -- The quarantine first: a crash between the two must not skip it. Fences that are left may be old ones:
+    -- none counts as more.
+    if not (marked and believe == '1' and string.sub(stored, -#own) == own) then
+      redis.call('SET', QUARANTINE, '1', 'PX', ARGV[6])
+      redis.call('DEL', FENCE)
+    end
     redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
-  elseif (marked and ':always' or '') ~= mark then
+  elseif marked ~= (mark ~= '') then
     redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
   end
   redis.call('SET', CLUSTER, ARGV[5], 'NX')
@@ -148,9 +155,22 @@ if operation == 'R' then
   end
   if ARGV[5] then unload() end
   local tomb = tonumber(ARGV[4])
-  if tomb > 0 and (not fence or tomb > fence) then redis.pcall('ZADD', FENCE, ARGV[4], K) end
-  if us % 64 == 0 then -- fences older than a day are collected a few at a time
-    local old = redis.call('ZRANGEBYSCORE', FENCE, '-inf', whole(us - DAY_US), 'LIMIT', 0, 128)
+  -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
+  -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
+  if tomb > 0 and not fence and (tomb <= us - SKEW_US or redis.call('GET', EPOCH) ~= epoch
+      or redis.call('EXISTS', QUARANTINE) == 1) then
+    tomb = 0
+  end
+  if tomb > 0 and (not fence or tomb > fence) then
+    local stored = redis.pcall('ZADD', FENCE, ARGV[4], K)
+    -- A full memory is no reason to ask again. A master that may not write now, and so kept nothing, may later.
+    if type(stored) == 'table' and string.find(stored.err, 'READONLY', 1, true) then return stored end
+  end
+  if us % 64 == 0 then
+    -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
+    -- that jumps ahead for a moment must not make this server forget.
+    local highest = redis.call('ZRANGE', FENCE, -1, -1, 'WITHSCORES')[2] or 0
+    local old = redis.call('ZRANGEBYSCORE', FENCE, '-inf', whole(highest - DAY_US), 'LIMIT', 0, 128)
     if #old > 0 then redis.call('ZREM', FENCE, unpack(old)) end
   end
   return {1, us, had}
@@ -222,10 +242,10 @@ if operation == 'A' then
     redis.call('SET', K, token, 'PXAT', expiry)
     return {1, us, ARGV[6], carry(redis.call, ARGV[9], ARGV[10], expiry)}
   end
-  if not (kind == 'none' or kind == 'zset' or mine) then return busy() end
-  local floor = math.max(tonumber(ARGV[8]), fence or math.max(proposal, us - skew))
+  if not (kind == 'none' or kind == 'zset') then return busy() end
+  if not fence and proposal <= us - skew then return {-3, us, whole(us - skew)} end
+  local floor = math.max(tonumber(ARGV[8]), fence or proposal)
   raise(floor, whole(floor))
-  if kind == 'string' then redis.call('DEL', K) end
   redis.call('ZADD', K, expiry, token)
   settle(K)
   return {1, us, whole(floor)}
@@ -243,13 +263,14 @@ if operation == 'E' then
   local vacant = kind == 'none' or (ARGV[4] == 'S' and kind == 'zset' and not mine)
   local alone = ARGV[4] == 'X' and kind == 'zset' and mine and redis.call('ZCARD', K) == 1
   local repair = (vacant or alone)
-    and (ARGV[6] == '1' or (ARGV[6] == 'g' and (not fence or fence <= own)))
+    and (ARGV[6] == '1' or (ARGV[6] == 'g' and (fence or us - SKEW_US) <= own))
     and redis.call('EXISTS', 'dlock!broken:' .. token) == 0
   if not repair and (not mine or (ARGV[4] == 'X' and kind ~= 'string')) then return busy() end
   if repair and ARGV[4] == 'X' and ARGV[8] and not ARGV[9] and version_here() < tonumber(ARGV[8]) then
     return {4, us, whole(fence or 0)}
   end
-  if repair then raise(own, ARGV[7]) end
+  -- An absent fence counts as now - S, and must not become less.
+  if repair and (fence or own > us - SKEW_US) then raise(own, ARGV[7]) end
   local here
   if ARGV[4] == 'X' then
     if repair then redis.call('SET', K, token, 'PXAT', expiry) end

@@ -4,10 +4,10 @@
 #include <criterion/criterion.h>
 
 #include "tests/harness/fleet.h"
+#include "tests/harness/server_clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,50 +328,18 @@ Test(tokens, readers_lie_between_the_writers)
 
 /* ---- clocks ---- */
 
-/* Where the clock of the servers that are started from now on stands. `dir` must not forbid execution. */
-static volatile int64_t *shift_clock(const char *dir)
+static struct server_clock *begin_with_a_clock(const char *settings, int64_t offset_us)
 {
-	const char *top = getenv("abs_top_srcdir"), *cc = getenv("CC");
-	char source[4096], shim[4096], file[4096], command[16384], here[] = __FILE__;
-	void *offset;
-	int fd;
-
-	snprintf(source, sizeof(source), "%s%s/tests/harness/clock_shim.c", top ? top : dirname(here), top ? "" : "/../..");
-	snprintf(shim, sizeof(shim), "%s/shim.so", dir);
-	snprintf(file, sizeof(file), "%s/clock", dir);
-	snprintf(command, sizeof(command), "%s -D_GNU_SOURCE -O1 -shared -fPIC -o %s %s -ldl", cc && *cc ? cc : "cc", shim,
-	         source);
-	cr_assert_eq(system(command), 0, "%s", command);
-	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	cr_assert(fd >= 0 && ftruncate(fd, sizeof(int64_t)) == 0);
-	offset = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	cr_assert_neq(offset, MAP_FAILED);
-	close(fd);
-	setenv("DLOCK_TEST_CLOCK", file, 1);
-	setenv("LD_PRELOAD", shim, 1);
-	return offset;
-}
-
-static volatile int64_t *begin_with_a_clock(const char *settings, int64_t offset_us)
-{
-	const char *base = getenv("TMPDIR");
-	char dir[256], path[300];
-	volatile int64_t *offset;
+	struct server_clock *clock;
 
 	begin(settings, SERVERS_ALWAYS);
-	snprintf(dir, sizeof(dir), "%s/dlock-clock-XXXXXX", base ? base : "/tmp");
-	cr_assert_not_null(mkdtemp(dir));
-	offset = shift_clock(dir);
-	*offset = offset_us;
+	clock = server_clock_new();
+	cr_assert_not_null(clock);
+	server_clock_shift(clock, offset_us);
+	server_clock_preload(clock, true);
 	must(servers_restart(fleet.servers, 0, true));
-	unsetenv("LD_PRELOAD");
-	/* Both are mapped where they are needed. */
-	snprintf(path, sizeof(path), "%s/shim.so", dir);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/clock", dir);
-	unlink(path);
-	rmdir(dir);
-	return offset;
+	server_clock_preload(clock, false);
+	return clock;
 }
 
 static bool clock_is_refused(void)
@@ -397,13 +365,14 @@ static long told_offset_ms(void)
 /* Alone of its opinion, by more than is good for short leases: it never votes, and nobody misses it. */
 static void clock_off_by(int64_t offset_us)
 {
+	struct server_clock *clock;
 	int64_t error_ms;
 	struct peer peers[2];
 	uint64_t token = 0;
 	long fds[2];
 	int fd;
 
-	begin_with_a_clock("quorum_timeout=5000", offset_us);
+	clock = begin_with_a_clock("quorum_timeout=5000", offset_us);
 	cr_assert(FLEET_UNTIL(clock_is_refused(), 4000));
 	error_ms = told_offset_ms() - offset_us / 1000;
 	cr_assert(error_ms > -200 && error_ms < 200, "it is told to be off by %ld ms", told_offset_ms());
@@ -415,6 +384,7 @@ static void clock_off_by(int64_t offset_us)
 	peer_kill(&peers[1]);
 	must(dlock_close(fd));
 	end();
+	server_clock_free(clock);
 }
 
 Test(tokens, with_a_clock_that_is_ahead) { clock_off_by(1000000); }
@@ -423,7 +393,7 @@ Test(tokens, with_a_clock_that_is_behind) { clock_off_by(-3600000000); }
 /* It jumps while it votes and a lock is held, both ways; the tokens go on, and in the end it votes again. */
 Test(tokens, with_a_clock_that_jumps)
 {
-	volatile int64_t *offset = begin_with_a_clock("ttl=2000 quorum_timeout=5000", 0);
+	struct server_clock *clock = begin_with_a_clock("ttl=2000 quorum_timeout=5000", 0);
 	uint64_t token = 0;
 	struct dlock_stat stat;
 	struct peer peers[2];
@@ -438,7 +408,7 @@ Test(tokens, with_a_clock_that_jumps)
 
 		must(dlock_lock(held));
 		token = take_turns(peers, fds, fd, token);
-		*offset = jump ? 0 : 1500000;
+		server_clock_shift(clock, jump ? 0 : 1500000);
 		for (int turn = 0; turn < 5; turn++)
 			token = take_turns(peers, fds, fd, token);
 		cr_assert(FLEET_UNTIL(clock_is_refused(), 3000));
@@ -451,4 +421,5 @@ Test(tokens, with_a_clock_that_jumps)
 	peer_kill(&peers[1]);
 	must(dlock_close(fd));
 	end();
+	server_clock_free(clock);
 }

@@ -12,10 +12,55 @@
 #define STEPS_AT_ONCE_MAX 20000                   /* more at one moment: the core does not come to rest */
 #define DEFAULT_FINGERPRINT "00000000000000c1"
 
+/* ---- clocks ---- */
+
+static int64_t paced_us(const struct world *world, int64_t ppm)
+{
+	return ppm ? (world->now_us - START_US) * ppm / 1000000 : 0;
+}
+
+int64_t client_now_us(const struct client *client)
+{
+	return client->world->now_us + paced_us(client->world, client->rate_ppm);
+}
+
+/* When the client's clock shows `at_us`, or just after. */
+static int64_t client_world_us(const struct client *client, int64_t at_us)
+{
+	int64_t ppm = client->rate_ppm;
+
+	if (ppm == 0)
+		return at_us;
+	return START_US + (at_us - START_US) * 1000000 / (1000000 + ppm) + 1;
+}
+
+/* The time that a model master adds its clock to. */
+int64_t master_now_us(const struct world *world, unsigned master)
+{
+	return world->now_us + paced_us(world, world->rates_ppm[master]);
+}
+
+/* A client's list of masters may begin with any of them; it numbers them itself. */
+static unsigned master_of(const struct client *client, unsigned index)
+{
+	return (client->first + index) % client->world->count;
+}
+
+static int index_of_master(const struct client *client, unsigned number)
+{
+	unsigned index = (number - 1 + client->world->count - client->first) % client->world->count;
+
+	return index < client->count ? (int)index : -1;
+}
+
 /* ---- the trace ---- */
+
+void (*world_gave_up)(const char *what);
 
 static void out_of_bounds(const char *what)
 {
+	if (world_gave_up)
+		world_gave_up(what);
 	fprintf(stderr, "core fixture: %s\n", what);
 	abort();
 }
@@ -25,28 +70,34 @@ static void stuck(struct world *world, const char *what)
 {
 	size_t shown = world->trace_length < 2000 ? world->trace_length : 2000;
 
-	if (shown)
+	if (shown && !world_gave_up)
 		fprintf(stderr, "... %s\n", world->trace + world->trace_length - shown);
 	out_of_bounds(what);
 }
 
-__attribute__((format(printf, 2, 3))) static void put(struct world *world, const char *format, ...)
+static void put_list(struct world *world, const char *format, va_list args)
 {
-	va_list args;
 	int length;
 
-	if (world->silent)
-		return;
 	if (world->trace_size - world->trace_length < 512) {
 		world->trace_size = 2 * world->trace_size + 4096;
 		world->trace = realloc(world->trace, world->trace_size);
 		if (!world->trace)
 			out_of_bounds("no memory for the trace");
 	}
-	va_start(args, format);
 	length = vsnprintf(world->trace + world->trace_length, 512, format, args);
-	va_end(args);
 	world->trace_length += (size_t)length;
+}
+
+__attribute__((format(printf, 2, 3))) static void put(struct world *world, const char *format, ...)
+{
+	va_list args;
+
+	if (world->silent)
+		return;
+	va_start(args, format);
+	put_list(world, format, args);
+	va_end(args);
 }
 
 static void put_time(struct world *world)
@@ -81,8 +132,43 @@ static const char *label_of(const struct client *client, const struct attempt *a
 	return client->name;
 }
 
+/* For a reader who does not know the script's letters. */
+static const char *words_of(const struct request *request)
+{
+	switch (request->op) {
+	case OP_VIEW: return "tell me of yourself";
+	case OP_INTRODUCE: return "this is your incarnation, and your cluster; wait if you have forgotten";
+	case OP_POLL: return "would it be free?";
+	case OP_RELEASE: return "I give it back";
+	case OP_EXTEND: return request->mode == MODE_EXCLUSIVE ? "I go on writing" : "I go on reading";
+	default: return request->mode == MODE_EXCLUSIVE ? "let me write" : "let me read";
+	}
+}
+
+static void put_words(struct world *world, const struct request *request)
+{
+	put(world, "%s", words_of(request));
+	if (!request->attempt || request->op == OP_POLL)
+		return;
+	if (request->op == OP_RELEASE && request->fence) {
+		put(world, "; refuse what comes late below");
+		put_fence(world, request->fence);
+	} else if (request->op != OP_RELEASE) {
+		put(world, ", fence");
+		put_fence(world, request->fence);
+	}
+	if (request->op == OP_EXTEND)
+		put(world, request->repair == REPAIR_NO    ? "; set nothing anew"
+		           : request->repair == REPAIR_YES ? "; if it is gone, set it anew"
+		                                           : "; if it is gone and nobody came after me, set it anew");
+}
+
 static void put_request(struct world *world, const struct request *request)
 {
+	if (world->plain) {
+		put_words(world, request);
+		return;
+	}
 	put(world, "%c", (int)request->op);
 	if (!request->attempt)
 		return;
@@ -121,6 +207,8 @@ static void put_sends(struct world *world, const struct client *client, const st
 {
 	const struct request *request = &effects->list[from].request;
 
+	if (world->silent)
+		return;
 	if (from > 0 && effects->list[from - 1].kind == EFFECT_SEND && alike(&effects->list[from - 1].request, request))
 		return;
 	put_time(world);
@@ -128,7 +216,7 @@ static void put_sends(struct world *world, const struct client *client, const st
 	for (size_t i = from; i < effects->count && effects->list[i].kind == EFFECT_SEND; i++) {
 		if (!alike(&effects->list[i].request, request))
 			break;
-		put(world, " %u", effects->list[i].request.master + 1);
+		put(world, " %u", master_of(client, effects->list[i].request.master) + 1);
 	}
 	put(world, ": ");
 	put_request(world, request);
@@ -167,8 +255,10 @@ static const char *owner_of(const struct world *world, const char *token)
 static void put_answer(struct world *world, const struct client *client, const struct request *request,
                        const struct answer *answer)
 {
+	if (world->silent)
+		return;
 	put_time(world);
-	put(world, "%u to %s: ", request->master + 1, label_of(client, request->attempt));
+	put(world, "%u to %s: ", master_of(client, request->master) + 1, label_of(client, request->attempt));
 	switch (answer->code) {
 	case CODE_BUSY: put(world, "busy, %s %lld ms", owner_of(world, answer->holder), (long long)answer->pttl_ms); break;
 	case CODE_YES: put(world, request->op == OP_RELEASE ? "released" : "yes"); break;
@@ -181,6 +271,7 @@ static void put_answer(struct world *world, const struct client *client, const s
 	case CODE_REJECTED: put(world, "rejected"); break;
 	case CODE_NOT_CARRIED_OUT: put(world, "no script"); break;
 	case CODE_ERROR: put(world, "error"); break;
+	case CODE_REFUSED: put(world, "refused"); break;
 	case CODE_BROKEN: put(world, "broken"); break;
 	default: put(world, "code %d", answer->code); break;
 	}
@@ -196,8 +287,10 @@ static void put_view(struct world *world, const struct client *client, unsigned 
 {
 	static const char *const standings[] = {"unreached", "asked", "refused", "quarantined", "voting"};
 
+	if (world->silent)
+		return;
 	put_time(world);
-	put(world, "%u to %s: ", master + 1, client->name);
+	put(world, "%u to %s: ", master_of(client, master) + 1, client->name);
 	if (!view)
 		put(world, "no view");
 	else
@@ -210,6 +303,8 @@ static void put_done(struct world *world, const struct party *party, int error)
 	const struct lock *lock = &party->lock;
 	int64_t until_us = lock->deadline_us - world->zero_us;
 
+	if (world->silent)
+		return;
 	put_time(world);
 	if (error || lock->state != LOCK_HELD) {
 		put(world, "%s: %s\n", party->label, error_text(error));
@@ -222,11 +317,26 @@ static void put_done(struct world *world, const struct party *party, int error)
 
 static void put_event(struct world *world, const char *who, const char *what, unsigned master)
 {
+	if (world->silent)
+		return;
 	put_time(world);
 	if (master)
 		put(world, "%s %s %u\n", who, what, master);
 	else
 		put(world, "%s %s\n", who, what);
+}
+
+void world_tell(struct world *world, const char *format, ...)
+{
+	va_list args;
+
+	if (world->silent)
+		return;
+	put_time(world);
+	va_start(args, format);
+	put_list(world, format, args);
+	va_end(args);
+	put(world, "\n");
 }
 
 /* ---- the shell's part ---- */
@@ -250,7 +360,7 @@ static void finish_attempts(struct client *client)
 	while (*at) {
 		struct attempt *attempt = *at;
 
-		if (attempt->waiter || !attempt_is_finished(attempt, client->world->now_us)) {
+		if (attempt->waiter || !attempt_is_finished(attempt, client_now_us(client))) {
 			at = &attempt->next;
 			continue;
 		}
@@ -268,9 +378,16 @@ static void announce(struct client *client, uint32_t before)
 		effects.count = 0;
 		if (!client->parties[i].open)
 			continue;
-		lock_masters_changed(&client->parties[i].lock, joined, client->world->now_us, &effects);
+		lock_masters_changed(&client->parties[i].lock, joined, client_now_us(client), &effects);
 		run_effects(client, &client->parties[i], &effects);
 	}
+}
+
+/* What has happened goes into the world's fingerprint (FNV-1a, by words). */
+static void note(struct world *world, uint64_t what)
+{
+	world->fingerprint = (world->fingerprint ^ what) * UINT64_C(1099511628211);
+	world->fingerprint ^= world->fingerprint >> 29;
 }
 
 static void tell_answer(struct client *client, const struct request *request, const struct answer *answer)
@@ -280,7 +397,8 @@ static void tell_answer(struct client *client, const struct request *request, co
 
 	effects.count = 0;
 	put_answer(client->world, client, request, answer);
-	lock_answered(request, answer, client->world->now_us, &effects);
+	note(client->world, (uint64_t)answer->code << 56 ^ answer->fence ^ answer->version << 40);
+	lock_answered(request, answer, client_now_us(client), &effects);
 	run_effects(client, party, &effects);
 }
 
@@ -290,7 +408,7 @@ static void tell_view(struct client *client, const struct request *request, cons
 	struct effects effects;
 
 	effects.count = 0;
-	quorum_viewed(&client->quorum, request->master, view, client->world->now_us, &effects);
+	quorum_viewed(&client->quorum, request->master, view, client_now_us(client), &effects);
 	put_view(client->world, client, request->master, view);
 	run_effects(client, NULL, &effects);
 	announce(client, before);
@@ -299,7 +417,7 @@ static void tell_view(struct client *client, const struct request *request, cons
 /* What could not be written is an error, told when the step that wanted it is over. */
 static void tell_failed(struct client *client)
 {
-	static const struct answer failed = {.code = CODE_ERROR, .pttl_ms = -1};
+	static const struct answer failed = {.code = CODE_REFUSED, .pttl_ms = -1};
 
 	while (client->failed_count > 0) {
 		struct request request = client->failed[0].request;
@@ -319,6 +437,7 @@ static void format_introduction(struct model_call *call, const struct quorum *qu
 	memcpy(call->incarnation, in->incarnation, sizeof(call->incarnation));
 	call->durable = !in->always_known ? '?' : in->always ? '1' : '0';
 	call->believe = in->was_replica || !in->always_known || !in->always ? '0' : '1';
+	memcpy(call->tag, quorum->settings.tags[master], sizeof(call->tag));
 	quorum_cluster_text(quorum, call->cluster, sizeof(call->cluster));
 	call->quarantine_ms = quorum->quarantine_us / 1000;
 }
@@ -368,11 +487,28 @@ static void format_call(struct model_call *call, const struct request *request, 
 	format_cargo(call, request);
 }
 
+static int64_t delay_us(struct world *world, const struct link *link, int64_t us)
+{
+	return link->jitter_us > 0 ? us + (int64_t)world->draw(world->context, (uint64_t)link->jitter_us) : us;
+}
+
+/* When the attempt last told masters of a proposal that it had not made before. */
+static void note_proposal(struct client *client, const struct request *request)
+{
+	struct party *party = request->op == OP_ACQUIRE ? party_of(client, request->attempt) : NULL;
+
+	if (!party || (party->proposal == request->fence && party->proposer == request->attempt))
+		return;
+	party->proposal = request->fence;
+	party->proposer = request->attempt;
+	party->proposed_us = client->world->now_us;
+}
+
 static void send_request(struct client *client, const struct request *request)
 {
 	struct link *link = &client->links[request->master];
 	struct message *message;
-	int64_t at_us = client->world->now_us + link->there_us;
+	int64_t at_us = client->world->now_us + delay_us(client->world, link, link->there_us);
 
 	if (!link->connected) {
 		if (client->failed_count == sizeof(client->failed) / sizeof(client->failed[0]))
@@ -386,9 +522,11 @@ static void send_request(struct client *client, const struct request *request)
 		at_us = link->queue[link->count - 1].there_at_us;
 	message = &link->queue[link->count++];
 	message->request = *request;
+	message->life = client->life;
 	message->there_at_us = at_us;
+	note_proposal(client, request);
 	format_call(&message->call, request, &client->quorum);
-	quorum_sent(&client->quorum, request->master, client->world->now_us);
+	quorum_sent(&client->quorum, request->master, client_now_us(client));
 }
 
 static void told_done(struct client *client, struct party *party, int error)
@@ -411,7 +549,7 @@ static void told_reconnect(struct client *client, unsigned master)
 
 	if (!client->links[master].connected)
 		return;
-	put_event(world, client->name, "reconnects", master + 1);
+	put_event(world, client->name, "reconnects", master_of(client, master) + 1);
 	/* Not within the core's step; at this same moment. */
 	client->links[master].connect_at_us = world->now_us;
 }
@@ -464,7 +602,9 @@ static void answer_of(struct answer *answer, const struct model_reply *reply)
 	memset(answer, 0, sizeof(*answer));
 	answer->pttl_ms = -1;
 	if (reply->error != MODEL_OK) {
-		answer->code = reply->error == MODEL_NOSCRIPT ? CODE_NOT_CARRIED_OUT : CODE_ERROR;
+		answer->code = reply->error == MODEL_NOSCRIPT ? CODE_NOT_CARRIED_OUT
+		               : reply->error == MODEL_BUSY   ? CODE_REFUSED
+		                                              : CODE_ERROR;
 		return;
 	}
 	answer->code = reply->code;
@@ -484,13 +624,21 @@ static void view_of(struct view *view, const struct model_reply *reply)
 	view->fences = reply->fences;
 }
 
+static void execute(struct world *world, unsigned at, const struct model_call *call, struct model_reply *reply)
+{
+	model_execute(&world->masters[at], call, master_now_us(world, at), reply);
+	if (world->executed)
+		world->executed(world, at, call, reply, world->context);
+}
+
 static void arrive_there(struct client *client, unsigned master)
 {
 	struct link *link = &client->links[master];
 	struct message *message = &link->queue[link->executed];
-	int64_t back_at_us = client->world->now_us + link->back_us;
+	int64_t back_at_us = client->world->now_us + delay_us(client->world, link, link->back_us);
+	unsigned at = master_of(client, master);
 
-	model_execute(&client->world->masters[master], &message->call, client->world->now_us, &message->reply);
+	execute(client->world, at, &message->call, &message->reply);
 	if (link->executed > 0 && link->queue[link->executed - 1].back_at_us > back_at_us)
 		back_at_us = link->queue[link->executed - 1].back_at_us;
 	message->back_at_us = back_at_us;
@@ -507,9 +655,9 @@ static void arrive_back(struct client *client, unsigned master)
 
 	memmove(&link->queue[0], &link->queue[1], --link->count * sizeof(link->queue[0]));
 	link->executed--;
-	quorum_answered(&client->quorum, master, request.sent_us, reply.error ? 0 : reply.us, client->world->now_us);
+	quorum_answered(&client->quorum, master, request.sent_us, reply.error ? 0 : reply.us, client_now_us(client));
 	if (reply.error == MODEL_NOSCRIPT)
-		client->world->masters[master].script_loaded = true;
+		client->world->masters[master_of(client, master)].script_loaded = true;
 	if (request.attempt) {
 		answer_of(&answer, &reply);
 		tell_answer(client, &request, &answer);
@@ -518,29 +666,59 @@ static void arrive_back(struct client *client, unsigned master)
 		tell_view(client, &request, reply.error ? NULL : &view);
 	}
 	/* What the master is has changed: the shell asks it anew. */
-	if (reply.error == MODEL_READONLY)
+	if (reply.error == MODEL_READONLY || reply.error == MODEL_LOADING)
 		told_reconnect(client, master);
+	settle(client);
+}
+
+/* What the network has already is executed some time. More than there is room for is lost. */
+static void keep_unexecuted(struct link *link)
+{
+	for (unsigned i = link->executed; i < link->count && link->late_count < LATE_MAX; i++)
+		link->late[link->late_count++] = link->queue[i];
+}
+
+static void tell_disconnected(struct client *client, unsigned master)
+{
+	uint32_t before = quorum_voters(&client->quorum);
+	struct effects effects;
+
+	effects.count = 0;
+	quorum_disconnected(&client->quorum, master, client_now_us(client), &effects);
+	run_effects(client, NULL, &effects);
+	for (struct attempt *a = client->closed; a; a = a->next)
+		attempt_disconnected(a, master, client_now_us(client));
+	for (unsigned i = 0; i < WORLD_PARTIES; i++) {
+		effects.count = 0;
+		if (!client->parties[i].open)
+			continue;
+		lock_disconnected(&client->parties[i].lock, master, client_now_us(client), &effects);
+		run_effects(client, &client->parties[i], &effects);
+	}
+	announce(client, before);
 	settle(client);
 }
 
 void world_break(struct client *client, unsigned number, bool keep_late)
 {
 	static const struct answer broken = {.code = CODE_BROKEN, .pttl_ms = -1};
-	unsigned master = number - 1;
-	struct link *link = &client->links[master];
-	uint32_t before;
-	struct effects effects;
+	int master = index_of_master(client, number);
+	struct link *link = world_link(client, number);
 
-	if (!link->connected)
+	if (!link || !link->connected)
 		return;
-	put_event(client->world, client->name, "breaks with", number);
-	link->connected = false;
-	link->connect_at_us = NEVER_US;
-	for (unsigned i = link->executed; keep_late && i < link->count; i++) {
-		if (link->late_count == LATE_MAX)
-			out_of_bounds("too many late requests");
-		link->late[link->late_count++] = link->queue[i];
+	keep_late &= !link->cut; /* else it is kept already */
+	if (client->paused) {
+		if (keep_late)
+			keep_unexecuted(link);
+		link->cut = true; /* it hears of that when it goes on */
+		return;
 	}
+	put_event(client->world, client->name, "breaks with", number);
+	link->connected = link->cut = false;
+	link->connect_at_us = NEVER_US;
+	if (keep_late)
+		keep_unexecuted(link);
 	while (link->count > 0) {
 		struct request request = link->queue[0].request;
 
@@ -551,21 +729,7 @@ void world_break(struct client *client, unsigned number, bool keep_late)
 			tell_view(client, &request, NULL);
 	}
 	link->executed = 0;
-	before = quorum_voters(&client->quorum);
-	effects.count = 0;
-	quorum_disconnected(&client->quorum, master, client->world->now_us, &effects);
-	run_effects(client, NULL, &effects);
-	for (struct attempt *a = client->closed; a; a = a->next)
-		attempt_disconnected(a, master, client->world->now_us);
-	for (unsigned i = 0; i < WORLD_PARTIES; i++) {
-		effects.count = 0;
-		if (!client->parties[i].open)
-			continue;
-		lock_disconnected(&client->parties[i].lock, master, client->world->now_us, &effects);
-		run_effects(client, &client->parties[i], &effects);
-	}
-	announce(client, before);
-	settle(client);
+	tell_disconnected(client, (unsigned)master);
 }
 
 static void introduce(struct introduction *in, const struct model_master *master, bool kill_permitted)
@@ -573,6 +737,7 @@ static void introduce(struct introduction *in, const struct model_master *master
 	memset(in, 0, sizeof(*in));
 	in->info_known = true;
 	in->is_master = !master->read_only;
+	in->loading = master->loading;
 	in->was_replica = master->was_replica;
 	in->always_known = master->always_known;
 	in->always = master->always;
@@ -588,44 +753,58 @@ static void tick_closed(struct client *client)
 
 	for (struct attempt *a = client->closed; a; a = a->next) {
 		effects.count = 0;
-		attempt_tick(a, client->world->now_us, &effects);
+		attempt_tick(a, client_now_us(client), &effects);
 		run_effects(client, NULL, &effects);
 	}
 }
 
+/* CLIENT KILL ID: of this process's own earlier connection. */
+static void kill_earlier(const struct client *client, struct link *link)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < link->late_count; i++)
+		if (link->late[i].life != client->life)
+			link->late[kept++] = link->late[i];
+	link->late_count = kept;
+}
+
 void world_connect(struct client *client, unsigned number)
 {
-	unsigned master = number - 1;
-	struct link *link = &client->links[master];
-	struct model_master *model = &client->world->masters[master];
+	int master = index_of_master(client, number);
+	struct link *link = world_link(client, number);
+	struct model_master *model = &client->world->masters[number - 1];
 	uint32_t before = quorum_voters(&client->quorum);
 	struct introduction introduction;
 	struct effects effects;
 
-	if (link->connected)
+	if (!link || link->connected)
 		return;
 	put_event(client->world, client->name, "connects to", number);
 	link->connected = true;
 	link->connect_at_us = NEVER_US;
 	if (!link->no_kill)
-		link->late_count = 0; /* CLIENT KILL ID */
+		kill_earlier(client, link);
 	model->script_loaded = true;
 	introduce(&introduction, model, !link->no_kill);
 	effects.count = 0;
-	quorum_connected(&client->quorum, master, &introduction, client->world->now_us, &effects);
+	quorum_connected(&client->quorum, (unsigned)master, &introduction, client_now_us(client), &effects);
 	run_effects(client, NULL, &effects);
 	tick_closed(client);
 	announce(client, before);
 	settle(client);
 }
 
-void world_refuse(struct client *client, unsigned master)
+void world_refuse(struct client *client, unsigned number)
 {
+	int master = index_of_master(client, number);
 	uint32_t before = quorum_voters(&client->quorum);
 	struct effects effects;
 
+	if (master < 0)
+		return;
 	effects.count = 0;
-	quorum_disconnected(&client->quorum, master - 1, client->world->now_us, &effects);
+	quorum_disconnected(&client->quorum, (unsigned)master, client_now_us(client), &effects);
 	run_effects(client, NULL, &effects);
 	announce(client, before);
 	settle(client);
@@ -637,30 +816,39 @@ void world_connect_all(struct client *client)
 		world_connect(client, i);
 }
 
-void world_deliver_late(struct client *client, unsigned master)
+void world_deliver_late(struct client *client, unsigned number)
 {
-	struct link *link = &client->links[master - 1];
+	struct link *link = world_link(client, number);
 	struct model_reply ignored;
 
+	if (!link)
+		return;
 	for (unsigned i = 0; i < link->late_count; i++)
-		model_execute(&client->world->masters[master - 1], &link->late[i].call, client->world->now_us,
-		              &ignored);
+		execute(client->world, number - 1, &link->late[i].call, &ignored);
 	link->late_count = 0;
 }
 
-struct link *world_link(struct client *client, unsigned master)
+struct link *world_link(struct client *client, unsigned number)
 {
-	return &client->links[master - 1];
+	int master = index_of_master(client, number);
+
+	return master < 0 ? NULL : &client->links[master];
 }
 
-void world_hold(struct client *client, unsigned master)
+void world_hold(struct client *client, unsigned number)
 {
-	client->links[master - 1].held = true;
+	struct link *link = world_link(client, number);
+
+	if (link)
+		link->held_there = link->held_back = true;
 }
 
-void world_let(struct client *client, unsigned master)
+void world_let(struct client *client, unsigned number)
 {
-	client->links[master - 1].held = false;
+	struct link *link = world_link(client, number);
+
+	if (link)
+		link->held_there = link->held_back = false;
 }
 
 struct model_master *world_master(struct world *world, unsigned master)
@@ -693,49 +881,69 @@ void world_continue(struct world *world, unsigned master)
 
 /* ---- time ---- */
 
-enum event_kind { EVENT_NONE, EVENT_THERE, EVENT_BACK, EVENT_CONNECT, EVENT_QUORUM, EVENT_CLOSED, EVENT_LOCK };
+enum event_kind { EVENT_NONE, EVENT_THERE, EVENT_BACK, EVENT_CUT, EVENT_CONNECT, EVENT_QUORUM, EVENT_CLOSED, EVENT_LOCK };
 
 struct event {
 	enum event_kind kind;
 	int64_t at_us;
 	struct client *client;
 	unsigned index; /* master or party */
+	unsigned alike; /* how many were due at that moment, so far */
 };
 
+/* Of those that are due at the same moment one by chance, if there is any in this world. */
 static void consider(struct event *best, enum event_kind kind, int64_t at_us, struct client *client, unsigned index)
 {
-	if (at_us < client->world->now_us)
-		at_us = client->world->now_us;
-	if (at_us < best->at_us)
-		*best = (struct event){kind, at_us, client, index};
+	struct world *world = client->world;
+
+	if (at_us < world->now_us)
+		at_us = world->now_us;
+	if (at_us > best->at_us || (at_us == best->at_us && !world->draw))
+		return;
+	best->alike = at_us == best->at_us ? best->alike + 1 : 1;
+	if (best->alike == 1 || world->draw(world->context, best->alike) == 0)
+		*best = (struct event){kind, at_us, client, index, best->alike};
+}
+
+/* A timer of the core, in the client's own time. */
+static void consider_timer(struct event *best, enum event_kind kind, int64_t at_us, struct client *client,
+                           unsigned index)
+{
+	if (at_us != NEVER_US)
+		consider(best, kind, client_world_us(client, at_us), client, index);
 }
 
 static void consider_link(struct event *best, struct client *client, unsigned master)
 {
 	struct link *link = &client->links[master];
 
-	if (link->connect_at_us != NEVER_US)
+	if (link->connect_at_us != NEVER_US && !client->paused)
 		consider(best, EVENT_CONNECT, link->connect_at_us, client, master);
-	if (!link->connected || link->held)
+	if (!link->connected)
 		return;
-	if (link->executed < link->count && !client->world->stopped[master])
+	/* What had been answered before the end of the connection is read before it. */
+	if (link->cut && link->executed == 0 && !client->paused)
+		consider(best, EVENT_CUT, client->world->now_us, client, master);
+	if (link->executed < link->count && !link->held_there && !link->cut && !client->world->stopped[master_of(client, master)])
 		consider(best, EVENT_THERE, link->queue[link->executed].there_at_us, client, master);
-	if (link->executed > 0)
+	if (link->executed > 0 && !link->held_back && !client->paused)
 		consider(best, EVENT_BACK, link->queue[0].back_at_us, client, master);
 }
 
 static void consider_client(struct event *best, struct client *client)
 {
-	int64_t now_us = client->world->now_us;
+	int64_t now_us = client_now_us(client);
 
-	for (unsigned i = 0; i < client->world->count; i++)
+	for (unsigned i = 0; i < client->count; i++)
 		consider_link(best, client, i);
-	consider(best, EVENT_QUORUM, quorum_next_us(&client->quorum, now_us), client, 0);
+	if (client->paused)
+		return;
+	consider_timer(best, EVENT_QUORUM, quorum_next_us(&client->quorum, now_us), client, 0);
 	for (const struct attempt *a = client->closed; a; a = a->next)
-		consider(best, EVENT_CLOSED, attempt_next_us(a), client, 0);
+		consider_timer(best, EVENT_CLOSED, attempt_next_us(a), client, 0);
 	for (unsigned i = 0; i < WORLD_PARTIES; i++)
 		if (client->parties[i].open)
-			consider(best, EVENT_LOCK, lock_next_us(&client->parties[i].lock, now_us), client, i);
+			consider_timer(best, EVENT_LOCK, lock_next_us(&client->parties[i].lock, now_us), client, i);
 }
 
 static void quorum_timer(struct client *client)
@@ -744,7 +952,7 @@ static void quorum_timer(struct client *client)
 	struct effects effects;
 
 	effects.count = 0;
-	quorum_tick(&client->quorum, client->world->now_us, &effects);
+	quorum_tick(&client->quorum, client_now_us(client), &effects);
 	run_effects(client, NULL, &effects);
 	announce(client, before);
 	settle(client);
@@ -755,20 +963,43 @@ static void lock_timer(struct client *client, struct party *party)
 	struct effects effects;
 
 	effects.count = 0;
-	lock_tick(&party->lock, client->world->now_us, &effects);
+	lock_tick(&party->lock, client_now_us(client), &effects);
 	run_effects(client, party, &effects);
 	settle(client);
+}
+
+#define CONNECT_AGAIN_US (20 * MS) /* after a connection that could not be made */
+
+static bool is_reachable(const struct client *client, unsigned master)
+{
+	const struct link *link = &client->links[master];
+
+	return !client->world->down[master_of(client, master)] && !link->held_there && !link->held_back;
 }
 
 /* EFFECT_RECONNECT first ends the connection, then makes it anew. */
 static void connect_timer(struct client *client, unsigned master)
 {
-	if (client->links[master].connected) {
-		world_break(client, master + 1, false);
-		client->links[master].connect_at_us = client->world->now_us + client->world->reconnect_us;
+	struct link *link = &client->links[master];
+	int64_t now_us = client->world->now_us;
+
+	if (link->connected) {
+		world_break(client, master_of(client, master) + 1, false);
+		link->connect_at_us = now_us + client->world->reconnect_us;
+	} else if (is_reachable(client, master)) {
+		world_connect(client, master_of(client, master) + 1);
 	} else {
-		world_connect(client, master + 1);
+		link->connect_at_us = now_us + CONNECT_AGAIN_US;
+		world_refuse(client, master_of(client, master) + 1);
 	}
+}
+
+/* The end of a connection that was noticed late. */
+static void cut_noticed(struct client *client, unsigned master)
+{
+	client->links[master].cut = false;
+	world_break(client, master_of(client, master) + 1, false);
+	client->links[master].connect_at_us = client->world->now_us + client->world->reconnect_us;
 }
 
 bool world_step(struct world *world, int64_t until_us)
@@ -789,9 +1020,13 @@ bool world_step(struct world *world, int64_t until_us)
 		             : best.kind == EVENT_LOCK   ? "time does not go on: a lock's timer is always due"
 		                                         : "time does not go on");
 	world->now_us = best.at_us;
+	world->steps++;
+	note(world, (uint64_t)best.kind << 56 ^ (uint64_t)best.client->index << 48 ^ (uint64_t)best.index << 40 ^
+	                (uint64_t)best.at_us);
 	switch (best.kind) {
 	case EVENT_THERE: arrive_there(best.client, best.index); break;
 	case EVENT_BACK: arrive_back(best.client, best.index); break;
+	case EVENT_CUT: cut_noticed(best.client, best.index); break;
 	case EVENT_CONNECT: connect_timer(best.client, best.index); break;
 	case EVENT_QUORUM: quorum_timer(best.client); break;
 	case EVENT_CLOSED:
@@ -831,24 +1066,19 @@ static const struct client_settings default_settings = {
     .quorum_timeout_us = 5 * SECONDS,
 };
 
-struct client *world_client(struct world *world, const struct client_settings *settings)
+/* Its process. */
+static void begin_client(struct client *client)
 {
-	struct client *client = &world->clients[world->client_count];
-	struct quorum_settings quorum_settings = {.count = world->count};
+	const struct client_settings *settings = &client->settings;
+	struct quorum_settings quorum_settings = {.count = client->count};
 
-	if (world->client_count == WORLD_CLIENTS)
-		out_of_bounds("too many clients");
-	client->world = world;
-	client->index = world->client_count++;
 	client->alive = true;
+	client->paused = false;
+	client->failed_count = 0;
 	snprintf(client->name, sizeof(client->name), "%c", 'a' + client->index);
-	client->settings = settings ? *settings : default_settings;
-	settings = &client->settings;
-	for (unsigned i = 0; i < world->count; i++) {
-		struct link *link = &client->links[i];
-
-		link->there_us = link->back_us = 100;
-		link->connect_at_us = NEVER_US;
+	for (unsigned i = 0; i < client->world->count; i++) {
+		client->links[i].connect_at_us = NEVER_US;
+		client->links[i].cut = false;
 	}
 	quorum_settings.ttl_us = settings->ttl_us + settings->lock_delay_us;
 	quorum_settings.max_ttl_us = settings->max_ttl_us;
@@ -856,8 +1086,41 @@ struct client *world_client(struct world *world, const struct client_settings *s
 	quorum_settings.quarantine = !settings->no_quarantine;
 	snprintf(quorum_settings.fingerprint, sizeof(quorum_settings.fingerprint), "%s",
 	         settings->fingerprint ? settings->fingerprint : DEFAULT_FINGERPRINT);
+	for (unsigned i = 0; i < client->count; i++)
+		snprintf(quorum_settings.tags[i], sizeof(quorum_settings.tags[i]), "%016x", master_of(client, i) + 1);
 	quorum_init(&client->quorum, &quorum_settings);
+}
+
+struct client *world_client(struct world *world, const struct client_settings *settings)
+{
+	struct client *client = &world->clients[world->client_count];
+
+	if (world->client_count == WORLD_CLIENTS)
+		out_of_bounds("too many clients");
+	client->world = world;
+	client->index = world->client_count++;
+	client->settings = settings ? *settings : default_settings;
+	client->first = client->settings.first;
+	client->count = client->settings.count ? client->settings.count : world->count;
+	client->rate_ppm = 0;
+	client->life = 0;
+	for (unsigned i = 0; i < world->count; i++) {
+		struct link *link = &client->links[i];
+
+		link->there_us = link->back_us = 100;
+		link->jitter_us = 0;
+	}
+	begin_client(client);
 	return client;
+}
+
+void client_restart(struct client *client)
+{
+	if (client->alive)
+		out_of_bounds("a client that lives can't be started again");
+	client->life++;
+	begin_client(client);
+	put_event(client->world, client->name, "starts anew", 0);
 }
 
 void world_init_masters(struct world *world, const struct client *client)
@@ -869,8 +1132,9 @@ void world_init_masters(struct world *world, const struct client *client)
 
 		memcpy(call.incarnation, world->masters[i].incarnation, sizeof(call.incarnation));
 		call.durable = world->masters[i].always ? '1' : '0';
+		snprintf(call.tag, sizeof(call.tag), "%016x", i + 1);
 		quorum_cluster_text(&client->quorum, call.cluster, sizeof(call.cluster));
-		model_execute(&world->masters[i], &call, world->now_us, &reply);
+		model_execute(&world->masters[i], &call, master_now_us(world, i), &reply);
 	}
 }
 
@@ -895,7 +1159,9 @@ struct party *world_party(struct client *client, const char *key)
 	snprintf(identity, sizeof(identity), "host/%u/%s", client->index + 1, party->label);
 	settings.random[0] = (uint8_t)(client->index + 1);
 	settings.random[1] = (uint8_t)index;
-	settings.jitter = (client->index + 1) * 1000 + index;
+	settings.random[2] = (uint8_t)client->life;
+	settings.random[3] = (uint8_t)client->opened++;
+	settings.jitter = (client->index + 1) * 1000 + index + 100 * client->life;
 	key = key ? key : "db";
 	if (lock_init(&party->lock, &client->quorum, &settings, key, strlen(key), identity) < 0)
 		return NULL;
@@ -924,7 +1190,7 @@ void party_lock(struct party *party, enum mode mode, int64_t timeout_us)
 
 	effects.count = 0;
 	begin_call(party, mode == MODE_EXCLUSIVE ? "wants X" : "wants S");
-	lock_call(&party->lock, mode, timeout_us, party->client->world->now_us, &effects);
+	lock_call(&party->lock, mode, timeout_us, client_now_us(party->client), &effects);
 	end_step(party, &effects);
 }
 
@@ -934,7 +1200,7 @@ void party_unlock(struct party *party)
 
 	effects.count = 0;
 	begin_call(party, "unlocks");
-	lock_unlock(&party->lock, party->client->world->now_us, &effects);
+	lock_unlock(&party->lock, client_now_us(party->client), &effects);
 	end_step(party, &effects);
 }
 
@@ -944,7 +1210,7 @@ void party_verify(struct party *party)
 
 	effects.count = 0;
 	begin_call(party, "verifies");
-	lock_verify(&party->lock, party->client->world->now_us, &effects);
+	lock_verify(&party->lock, client_now_us(party->client), &effects);
 	end_step(party, &effects);
 }
 
@@ -952,7 +1218,7 @@ void party_set_data(struct party *party, const char *text)
 {
 	size_t size = text ? strlen(text) : 0;
 	void *bytes = size ? malloc(size) : NULL;
-	int64_t now_us = party->client->world->now_us;
+	int64_t now_us = client_now_us(party->client);
 	struct effects effects;
 
 	if (size && !bytes)
@@ -977,7 +1243,7 @@ void party_cancel(struct party *party, int error)
 	struct effects effects;
 
 	effects.count = 0;
-	lock_cancel(&party->lock, error, party->client->world->now_us, &effects);
+	lock_cancel(&party->lock, error, client_now_us(party->client), &effects);
 	end_step(party, &effects);
 }
 
@@ -987,7 +1253,7 @@ void party_close(struct party *party)
 
 	effects.count = 0;
 	put_event(party->client->world, party->label, "closes", 0);
-	lock_abandon(&party->lock, party->client->world->now_us, &effects);
+	lock_abandon(&party->lock, client_now_us(party->client), &effects);
 	party->calling = false;
 	end_step(party, &effects);
 	party->open = false;
@@ -997,7 +1263,7 @@ void party_close(struct party *party)
 bool party_holds(const struct party *party, enum mode mode)
 {
 	return party->open && party->lock.state == LOCK_HELD && party->lock.held == mode &&
-	       party->client->world->now_us < party->lock.deadline_us;
+	       client_now_us(party->client) < party->lock.deadline_us;
 }
 
 const char *party_token(const struct party *party)
@@ -1029,14 +1295,14 @@ static void forget_client(struct client *client)
 void client_vanish(struct client *client)
 {
 	put_event(client->world, client->name, "vanishes", 0);
+	client->paused = false;
 	forget_client(client);
 	client->alive = false;
 	for (unsigned i = 0; i < client->world->count; i++) {
 		struct link *link = &client->links[i];
 
-		/* What the network has already is executed some time. */
-		for (unsigned j = link->executed; link->connected && j < link->count && link->late_count < LATE_MAX; j++)
-			link->late[link->late_count++] = link->queue[j];
+		if (link->connected && !link->cut)
+			keep_unexecuted(link);
 		link->connected = false;
 		link->count = link->executed = 0;
 	}
@@ -1047,7 +1313,7 @@ unsigned world_carriers(struct world *world, const char *key)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < world->count; i++)
-		count += model_holds(&world->masters[i], key, NULL, world->now_us);
+		count += model_holds(&world->masters[i], key, NULL, master_now_us(world, i));
 	return count;
 }
 
@@ -1057,11 +1323,12 @@ static unsigned count_loaded(struct world *world, const struct party *party, uin
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < world->count; i++) {
-		const char *owner = model_owner(&world->masters[i], key, world->now_us);
-		const struct model_cargo *cargo = model_cargo(&world->masters[i], key, world->now_us);
+		const char *owner = model_owner(&world->masters[i], key, master_now_us(world, i));
+		const struct model_cargo *cargo = model_cargo(&world->masters[i], key, master_now_us(world, i));
+		bool counts = model_may_vote(&world->masters[i], master_now_us(world, i));
 		bool has = cargo && strcmp(cargo->token, token) == 0 && cargo->version >= version;
 
-		count += owner && strcmp(owner, token) == 0 && has == loaded;
+		count += counts && owner && strcmp(owner, token) == 0 && has == loaded;
 	}
 	return count;
 }
@@ -1081,7 +1348,7 @@ unsigned world_cargoes(struct world *world, const char *key)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < world->count; i++)
-		count += model_cargo(&world->masters[i], key, world->now_us) != NULL;
+		count += model_cargo(&world->masters[i], key, master_now_us(world, i)) != NULL;
 	return count;
 }
 
@@ -1105,18 +1372,24 @@ void world_reset(struct world *world, unsigned count)
 		for (unsigned j = 0; j < WORLD_MASTERS; j++) {
 			struct link *link = &client->links[j];
 
-			link->connected = link->held = link->no_kill = false;
+			link->connected = link->cut = link->held_there = link->held_back = link->no_kill = false;
 			link->count = link->executed = link->late_count = 0;
 		}
-		client->failed_count = 0;
 	}
 	world->client_count = 0;
 	world->count = count;
 	world->now_us = world->zero_us = START_US;
 	world->reconnect_us = 1 * MS;
 	world->steps_at_once = 0;
+	world->steps = 0;
+	world->fingerprint = UINT64_C(14695981039346656037);
+	world->draw = NULL;
+	world->check = NULL;
+	world->granted = NULL;
+	world->executed = NULL;
 	for (unsigned i = 0; i < count; i++) {
-		world->stopped[i] = false;
+		world->stopped[i] = world->down[i] = false;
+		world->rates_ppm[i] = 0;
 		model_start(&world->masters[i], i + 1);
 		world->masters[i].clock_us = UNIX_US - START_US;
 	}

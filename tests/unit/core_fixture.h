@@ -36,14 +36,15 @@
 #define WORLD_CLIENTS 4
 #define WORLD_PARTIES 3  /* of one client */
 #define WORLD_MASTERS 9
-#define LINK_MAX 96      /* messages under way */
-#define LATE_MAX 16
+#define LINK_MAX 192     /* messages under way */
+#define LATE_MAX 48
 
 #define MS INT64_C(1000)
 #define SECONDS INT64_C(1000000)
 
 struct message {
 	struct request request;
+	unsigned life; /* of the client's process that sent it */
 	struct model_call call;
 	struct model_reply reply;
 	int64_t there_at_us, back_at_us;
@@ -51,9 +52,11 @@ struct message {
 
 struct link {
 	bool connected;
-	bool held;               /* nothing arrives, in either direction */
+	bool cut;                /* it has ended, and the client, which is paused, has not noticed */
+	bool held_there, held_back; /* nothing arrives in that direction */
 	bool no_kill;            /* the earlier connection can't be killed */
 	int64_t there_us, back_us;
+	int64_t jitter_us;       /* each message takes up to so much longer; needs world.draw */
 	int64_t connect_at_us;   /* NEVER_US: not by itself */
 	unsigned count, executed; /* of queue; the first `executed` wait for their answer's arrival */
 	struct message queue[LINK_MAX];
@@ -65,6 +68,7 @@ struct client_settings {
 	int64_t ttl_us, lock_delay_us, node_timeout_us, quorum_timeout_us, max_ttl_us;
 	bool no_quarantine;
 	const char *fingerprint;
+	unsigned first, count;   /* its list of masters: `count` of them (0: all) from the one after `first` others */
 };
 
 struct world;
@@ -78,6 +82,10 @@ struct party {
 	int error;          /* of the last call */
 	unsigned calls;     /* that have ended */
 	unsigned losses;
+	/* What it last asked masters for, and when that was. */
+	uint64_t proposal;
+	const struct attempt *proposer;
+	int64_t proposed_us;
 };
 
 struct failed_send {
@@ -87,7 +95,11 @@ struct failed_send {
 struct client {
 	struct world *world;
 	unsigned index;
-	bool alive;
+	unsigned first, count;  /* its masters */
+	unsigned life;          /* processes before this one */
+	unsigned opened;        /* parties so far */
+	bool alive, paused;     /* SIGSTOP */
+	int64_t rate_ppm;       /* its clock runs faster by so much */
 	char name[8];
 	struct client_settings settings;
 	struct quorum quorum;
@@ -103,17 +115,28 @@ struct world {
 	unsigned count; /* masters */
 	struct model_master masters[WORLD_MASTERS];
 	bool stopped[WORLD_MASTERS]; /* SIGSTOP */
+	bool down[WORLD_MASTERS];    /* no process: connections are refused */
+	int64_t rates_ppm[WORLD_MASTERS]; /* the masters' clocks run faster by so much */
 	int64_t reconnect_us;        /* after EFFECT_RECONNECT */
 	struct client clients[WORLD_CLIENTS];
 	unsigned client_count;
 	bool silent; /* no trace */
+	bool plain;  /* the trace tells requests in words, not by the letters of the script */
 	char *trace;
 	size_t trace_length, trace_size;
 	unsigned steps_at_once;
+	unsigned long steps;  /* events so far */
+	uint64_t fingerprint; /* of all of them: two runs that are alike have the same */
+	/* Chance, if this world has any: below `below`. Decides which of several events of one moment comes first,
+	 * and how long a message takes. */
+	uint64_t (*draw)(void *context, uint64_t below);
 	/* Called after each event, if set. */
 	void (*check)(struct world *world, void *context);
 	/* Called when a call has ended with a lock that was not held before in that mode. */
 	void (*granted)(struct world *world, struct party *party, void *context);
+	/* Called when a master (from 0) has carried out a request. */
+	void (*executed)(struct world *world, unsigned master, const struct model_call *call,
+	                 const struct model_reply *reply, void *context);
 	void *context;
 };
 
@@ -147,6 +170,11 @@ bool party_holds(const struct party *party, enum mode mode);
 /* The token of its attempt under way or of its lock. */
 const char *party_token(const struct party *party);
 
+/* A process of its own takes the place of one that has vanished. Not connected yet. */
+void client_restart(struct client *client);
+/* What its clock shows. */
+int64_t client_now_us(const struct client *client);
+
 /* The process is killed: its connections end, nothing is given back. */
 void client_vanish(struct client *client);
 
@@ -158,9 +186,11 @@ bool world_step(struct world *world, int64_t until_us);
 void world_zero(struct world *world);
 
 /* Links and masters. */
+/* NULL: the master is not in its list. */
 struct link *world_link(struct client *client, unsigned master);
 void world_connect(struct client *client, unsigned master);
 void world_connect_all(struct client *client);
+/* Masters that are not in the client's list are none of its business: nothing happens. */
 /* The connection could not be made. */
 void world_refuse(struct client *client, unsigned master);
 /* It ends. Requests that were not executed are lost, or kept to be delivered late. */
@@ -175,10 +205,12 @@ void world_connect_master(struct world *world, unsigned master);
 void world_stop(struct world *world, unsigned master);
 void world_continue(struct world *world, unsigned master);
 struct model_master *world_master(struct world *world, unsigned master);
+/* What model_...() wants as the world's time, for a master numbered from 0. */
+int64_t master_now_us(const struct world *world, unsigned index);
 
 /* Masters that carry a value at `key`. */
 unsigned world_carriers(struct world *world, const char *key);
-/* Of the masters that name the party as the exclusive holder, those that have of its data this version or a later
+/* Of the masters that may vote and name the party as the exclusive holder, those that have of its data this version or a later
  * one; and those that have not. */
 unsigned world_loaded(struct world *world, const struct party *party, uint64_t version);
 unsigned world_lacking(struct world *world, const struct party *party, uint64_t version);
@@ -191,6 +223,10 @@ unsigned client_owed(const struct client *client);
 bool world_said(struct world *world, const char *expected);
 /* Empties it. */
 void world_hush(struct world *world);
+/* A line of the caller's own. */
+__attribute__((format(printf, 2, 3))) void world_tell(struct world *world, const char *format, ...);
+/* If set, it is told what makes the world impossible, and must not return; else that ends the program. */
+extern void (*world_gave_up)(const char *what);
 int64_t world_ms(const struct world *world);
 
 #endif

@@ -80,6 +80,7 @@ static struct model_key *make_key(struct model_data *data, const char *name)
 			key = &data->keys[i];
 			memset(key, 0, sizeof(*key));
 			snprintf(key->name, sizeof(key->name), "%s", name);
+			key->expiry_ms = MODEL_FOREVER;
 		}
 	if (!key)
 		too_many("keys");
@@ -126,11 +127,11 @@ static int64_t zset_expiry_ms(const struct model_key *key)
 	return last_ms;
 }
 
-static struct model_reader *find_reader(struct model_key *key, const char *token)
+static struct model_reader *find_reader(const struct model_key *key, const char *token)
 {
 	for (unsigned i = 0; i < key->reader_count; i++)
 		if (strcmp(key->readers[i].token, token) == 0)
-			return &key->readers[i];
+			return (struct model_reader *)&key->readers[i];
 	return NULL;
 }
 
@@ -155,6 +156,37 @@ static void drop_reader(struct model_key *key, const char *token)
 		*reader = key->readers[--key->reader_count];
 }
 
+/* A sorted set's first member, as the server orders them. */
+static const struct model_reader *first_reader(const struct model_key *key)
+{
+	const struct model_reader *first = key->readers;
+
+	for (unsigned i = 1; i < key->reader_count; i++) {
+		const struct model_reader *reader = &key->readers[i];
+
+		if (reader->expiry_ms < first->expiry_ms ||
+		    (reader->expiry_ms == first->expiry_ms && strcmp(reader->token, first->token) < 0))
+			first = reader;
+	}
+	return first;
+}
+
+/* The script's ^%x+%-%x+%- */
+static bool begins_like_a_token(const char *text)
+{
+	size_t first = strspn(text, "0123456789abcdefABCDEF");
+	size_t second = text[first] == '-' ? strspn(text + first + 1, "0123456789abcdefABCDEF") : 0;
+
+	return first > 0 && second > 0 && text[first + 1 + second] == '-';
+}
+
+/* Whether the key is there and a sorted set that settle() writes to. */
+static bool is_readers(const struct model_key *key, int64_t ms)
+{
+	return key && key->kind == KIND_ZSET && ms <= key->expiry_ms &&
+	       (!key->foreign || key->reader_count == 0 || begins_like_a_token(first_reader(key)->token));
+}
+
 /* The script's settle(): the type of what is there now. */
 static enum model_kind settle(struct model_data *data, const char *name, int64_t ms)
 {
@@ -162,15 +194,16 @@ static enum model_kind settle(struct model_data *data, const char *name, int64_t
 
 	if (!key)
 		return KIND_NONE;
-	if (key->kind != KIND_ZSET) {
-		if (ms <= key->expiry_ms)
-			return key->kind;
+	if (ms > key->expiry_ms) {
 		drop_key(data, name);
 		return KIND_NONE;
 	}
+	if (!is_readers(key, ms))
+		return key->kind == KIND_STRING ? KIND_STRING : KIND_OTHER;
 	for (unsigned i = key->reader_count; i-- > 0;)
 		if (key->readers[i].expiry_ms <= ms)
 			key->readers[i] = key->readers[--key->reader_count];
+	key->expiry_ms = zset_expiry_ms(key);
 	if (key->reader_count > 0)
 		return KIND_ZSET;
 	drop_key(data, name);
@@ -215,6 +248,17 @@ static void expire_cargo(struct model_data *data, const char *name, int64_t ms)
 		memset(cargo, 0, sizeof(*cargo));
 }
 
+struct model_key *model_key(struct model_data *data, const char *name)
+{
+	return find_key(data, name);
+}
+
+struct model_key *model_new_key(struct model_data *data, const char *name)
+{
+	drop_key(data, name);
+	return make_key(data, name);
+}
+
 void model_delete(struct model_master *master, const char *key)
 {
 	drop_key(&master->data, key);
@@ -228,8 +272,10 @@ void model_delete_cargo(struct model_master *master, const char *key)
 void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
                        int64_t world_us)
 {
-	struct model_key *k = make_key(&master->data, key);
+	struct model_key *k;
 
+	drop_key(&master->data, key);
+	k = make_key(&master->data, key);
 	k->kind = KIND_STRING;
 	snprintf(k->token, sizeof(k->token), "%s", value);
 	k->expiry_ms = (world_us + master->clock_us) / 1000 + ttl_ms;
@@ -248,8 +294,32 @@ struct run {
 	struct model_key *key; /* NULL: none */
 	struct model_fence *fence;
 	bool mine;
-	bool dirty; /* a script that has written is not stopped for want of memory */
+	bool dirty; /* a script that has called a command that writes is not stopped for want of memory */
 };
+
+/* A command that writes, and may need memory, as by pcall(): whether the server carries it out. */
+static bool may_write(struct run *r, bool needs_memory)
+{
+	if (r->master->read_only || (needs_memory && r->master->out_of_memory && !r->dirty))
+		return false;
+	r->dirty = true;
+	return true;
+}
+
+/* The same as by call(), where a refusal ends the script: it has changed nothing before. */
+static bool refused(struct run *r, bool needs_memory)
+{
+	if (may_write(r, needs_memory))
+		return false;
+	r->reply->error = r->master->read_only ? MODEL_READONLY : MODEL_OOM;
+	return true;
+}
+
+/* As PTTL tells it. */
+static int64_t left_ms(const struct run *r, int64_t expiry_ms)
+{
+	return expiry_ms == MODEL_FOREVER ? -1 : expiry_ms - r->ms;
+}
 
 static void view(struct run *r)
 {
@@ -260,7 +330,7 @@ static void view(struct run *r)
 	snprintf(r->reply->cluster, sizeof(r->reply->cluster), "%s", data->cluster);
 	if (data->quarantine_until_ms < r->ms)
 		data->quarantine_until_ms = 0;
-	r->reply->quarantine_ms = data->quarantine_until_ms ? data->quarantine_until_ms - r->ms : VIEW_NONE;
+	r->reply->quarantine_ms = data->quarantine_until_ms ? left_ms(r, data->quarantine_until_ms) : VIEW_NONE;
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
 		r->reply->fences += data->fences[i].known;
 }
@@ -272,11 +342,21 @@ static bool always_marked(const char *epoch)
 	return length >= 7 && strcmp(epoch + length - 7, ":always") == 0;
 }
 
+/* Not copied from another master. */
+static bool is_own_mark(const char *epoch, const char *tag)
+{
+	size_t length = strlen(epoch), tag_length = strlen(tag);
+
+	return length > tag_length + 8 && epoch[length - tag_length - 8] == ':' &&
+	       strncmp(epoch + length - tag_length - 7, tag, tag_length) == 0;
+}
+
 static void write_epoch(struct run *r, bool mark)
 {
 	char epoch[EPOCH_MAX + 32];
 
-	snprintf(epoch, sizeof(epoch), "%s:%lld%s", r->call->incarnation, (long long)r->us, mark ? ":always" : "");
+	snprintf(epoch, sizeof(epoch), "%s:%lld%s%s%s", r->call->incarnation, (long long)r->us, mark ? ":" : "",
+	         mark ? r->call->tag : "", mark ? ":always" : "");
 	snprintf(r->data->epoch, sizeof(r->data->epoch), "%.*s", EPOCH_MAX - 1, epoch);
 }
 
@@ -289,13 +369,17 @@ static void introduce(struct run *r)
 	bool marked = stored && always_marked(data->epoch);
 	bool mark = call->durable == '1' || (call->durable == '?' && same && marked);
 
+	if (refused(r, true)) /* it always sets something */
+		return;
 	if (call->operation == 'N') {
 		write_epoch(r, mark);
 		data->quarantine_until_ms = 0;
 		snprintf(data->cluster, sizeof(data->cluster), "%s", call->cluster);
 	} else {
-		if (!same && !(marked && call->believe == '1'))
+		if (!same && !(marked && call->believe == '1' && is_own_mark(data->epoch, call->tag))) {
 			data->quarantine_until_ms = r->ms + call->quarantine_ms;
+			memset(data->fences, 0, sizeof(data->fences));
+		}
 		if (!same || marked != mark)
 			write_epoch(r, mark);
 		if (data->cluster[0] == '\0')
@@ -320,7 +404,7 @@ static void busy(struct run *r)
 	reply->fence = r->fence ? r->fence->value : 0;
 	reply->pttl_ms = VIEW_NONE;
 	if (r->key)
-		reply->pttl_ms = (r->kind == KIND_ZSET ? zset_expiry_ms(r->key) : r->key->expiry_ms) - r->ms;
+		reply->pttl_ms = left_ms(r, r->key->expiry_ms);
 	snprintf(reply->holder, sizeof(reply->holder), "%s",
 	         r->kind == KIND_STRING ? r->key->token
 	         : r->kind == KIND_ZSET ? "zset"
@@ -336,9 +420,22 @@ static void answer(struct run *r, int code, uint64_t fence)
 
 static void collect_fences(struct run *r)
 {
-	for (unsigned i = 0; r->us % 64 == 0 && i < MODEL_KEYS; i++)
-		if (r->data->fences[i].known && (int64_t)r->data->fences[i].value <= r->us - DAY_US)
-			r->data->fences[i].known = false;
+	bool writes = false;
+	int64_t highest = 0;
+
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		if (r->data->fences[i].known && (int64_t)r->data->fences[i].value > highest)
+			highest = (int64_t)r->data->fences[i].value;
+	for (unsigned i = 0; r->us % 64 == 0 && i < MODEL_KEYS; i++) {
+		struct model_fence *fence = &r->data->fences[i];
+
+		if (!fence->known || (int64_t)fence->value > highest - DAY_US)
+			continue;
+		if (!writes && refused(r, false))
+			return;
+		writes = true;
+		fence->known = false;
+	}
 }
 
 static uint64_t version_here(const struct run *r)
@@ -348,23 +445,26 @@ static uint64_t version_here(const struct run *r)
 	return cargo && strcmp(cargo->token, r->call->token) == 0 ? cargo->version : 0;
 }
 
-static void unload(struct run *r)
+/* False: that ended the script. */
+static bool unload(struct run *r)
 {
 	if (version_here(r) == 0)
-		return;
+		return true;
+	if (refused(r, false))
+		return false;
 	drop_cargo(r->data, r->call->key);
-	r->dirty = true;
+	return true;
 }
 
-/* The script's carry(). `ends`: a refusal ends the script; by then it has always written. */
-static void carry(struct run *r, bool ends, int64_t expiry_ms)
+/* The script's carry(). After A, which has written, no refusal can end the script; E asks by pcall(). */
+static void carry(struct run *r, int64_t expiry_ms)
 {
 	const struct model_call *call = r->call;
 	struct model_cargo *cargo;
 
 	if (call->version == 0)
 		return;
-	if (call->has_bytes && call->version > version_here(r) && (!r->master->out_of_memory || r->dirty || ends)) {
+	if (call->has_bytes && call->version > version_here(r) && may_write(r, true)) {
 		cargo = make_cargo(r->data, call->key);
 		snprintf(cargo->token, sizeof(cargo->token), "%s", call->token);
 		cargo->version = call->version;
@@ -376,21 +476,42 @@ static void carry(struct run *r, bool ends, int64_t expiry_ms)
 		find_cargo(r->data, call->key)->expiry_ms = expiry_ms;
 }
 
+/* What an absent fence counts for. */
+static uint64_t now_less_skew(const struct run *r)
+{
+	return (uint64_t)(r->us - SKEW_US);
+}
+
+/* The one that was asked, and not in quarantine. */
+static bool knows_what_it_forgot(const struct run *r)
+{
+	return r->data->epoch[0] && strcmp(r->data->epoch, r->call->epoch) == 0 && r->data->quarantine_until_ms < r->ms;
+}
+
 static void release(struct run *r)
 {
 	uint64_t tomb = r->call->number;
 
+	if (r->mine && refused(r, false))
+		return;
 	if (r->mine && r->kind == KIND_STRING) {
 		drop_key(r->data, r->call->key);
 	} else if (r->mine) {
 		drop_reader(r->key, r->call->token);
 		settle(r->data, r->call->key, r->ms);
 	}
-	if (r->call->unload)
-		unload(r);
+	if (r->call->unload && !unload(r))
+		return;
+	if (!r->fence && (tomb <= now_less_skew(r) || !knows_what_it_forgot(r)))
+		tomb = 0;
 	/* The script ignores that there is no memory for the tombstone. */
-	if (tomb > 0 && (!r->master->out_of_memory || r->dirty || r->mine))
-		raise(r, tomb);
+	if (tomb > 0 && (!r->fence || tomb > r->fence->value)) {
+		if (refused(r, true) && r->master->read_only)
+			return;
+		if (r->reply->error == MODEL_OK)
+			raise(r, tomb);
+		r->reply->error = MODEL_OK;
+	}
 	collect_fences(r);
 	r->reply->code = 1;
 	r->reply->count = r->mine;
@@ -398,16 +519,22 @@ static void release(struct run *r)
 
 static void mark_broken(struct run *r, const char *token)
 {
+	struct model_mark *place = NULL;
+
 	for (unsigned i = 0; i < MODEL_BROKEN; i++) {
 		struct model_mark *mark = &r->data->marks[i];
 
-		if (mark->token[0] == '\0' || mark->expiry_ms < r->ms) {
-			snprintf(mark->token, sizeof(mark->token), "%s", token);
-			mark->expiry_ms = r->ms + r->call->ttl_ms;
-			return;
+		if (strcmp(mark->token, token) == 0) {
+			place = mark;
+			break;
 		}
+		if (!place && (mark->token[0] == '\0' || mark->expiry_ms < r->ms))
+			place = mark;
 	}
-	too_many("broken tokens");
+	if (!place)
+		too_many("broken tokens");
+	snprintf(place->token, sizeof(place->token), "%s", token);
+	place->expiry_ms = r->ms + r->call->ttl_ms;
 }
 
 static bool is_broken(const struct run *r)
@@ -427,13 +554,14 @@ static void break_lock(struct run *r)
 		return;
 	}
 	r->reply->code = 1;
-	if (r->kind == KIND_NONE)
+	if (r->kind == KIND_NONE || refused(r, true))
 		return;
 	if (r->kind == KIND_STRING) {
 		mark_broken(r, r->key->token);
 		r->reply->count = 1;
 	}
-	for (unsigned i = 0; r->kind == KIND_ZSET && i < r->key->reader_count; i++, r->reply->count++)
+	/* The script asks settle() once more, to which the set may begin with another's member now. */
+	for (unsigned i = 0; is_readers(r->key, r->ms) && i < r->key->reader_count; i++, r->reply->count++)
 		mark_broken(r, r->key->readers[i].token);
 	raise(r, (fence > (uint64_t)r->us ? fence : (uint64_t)r->us) + 1);
 	drop_key(r->data, r->call->key);
@@ -459,16 +587,6 @@ static void set_shared(struct run *r, int64_t expiry_ms)
 	settle(r->data, r->call->key, r->ms);
 }
 
-/* Whether the next command that needs memory ends the script. */
-static bool no_memory(struct run *r)
-{
-	bool refused = r->master->out_of_memory && !r->dirty;
-
-	if (refused)
-		r->reply->error = MODEL_OOM;
-	return refused;
-}
-
 static void acquire_exclusive(struct run *r)
 {
 	uint64_t proposal = r->call->number;
@@ -480,27 +598,29 @@ static void acquire_exclusive(struct run *r)
 		busy(r);
 	} else if (proposal <= floor && !again) {
 		answer(r, r->mine ? CODE_OUTBID : CODE_REJECTED, floor);
-	} else if (!no_memory(r)) {
+	} else if (!refused(r, true)) {
 		raise(r, proposal);
 		set_exclusive(r, r->ms + r->call->ttl_ms);
-		carry(r, true, r->ms + r->call->ttl_ms);
+		carry(r, r->ms + r->call->ttl_ms);
 		answer(r, CODE_YES, proposal);
 	}
 }
 
 static void acquire_shared(struct run *r)
 {
-	uint64_t floor = (uint64_t)(r->us - r->call->skew_us);
+	uint64_t least = (uint64_t)(r->us - r->call->skew_us), floor = r->fence ? r->fence->value : r->call->number;
 
-	if (!(r->kind == KIND_NONE || r->kind == KIND_ZSET || r->mine)) {
+	if (r->kind != KIND_NONE && r->kind != KIND_ZSET) {
 		busy(r);
 		return;
 	}
-	if (no_memory(r))
+	if (!r->fence && r->call->number <= least) {
+		answer(r, CODE_REJECTED, least);
 		return;
-	floor = r->call->number > floor ? r->call->number : floor;
-	floor = r->fence ? r->fence->value : floor;
+	}
 	floor = r->call->floor > floor ? r->call->floor : floor;
+	if (refused(r, true))
+		return;
 	raise(r, floor);
 	set_shared(r, r->ms + r->call->ttl_ms);
 	answer(r, CODE_YES, floor);
@@ -524,6 +644,28 @@ static void poll(struct run *r)
 		busy(r);
 }
 
+/* False: the script has ended. What is only extended is no reason for a full memory to refuse. */
+static bool extend_exclusive(struct run *r, bool repair, int64_t expiry_ms)
+{
+	if ((repair || r->master->read_only) && refused(r, true))
+		return false;
+	carry(r, expiry_ms);
+	set_exclusive(r, expiry_ms);
+	return true;
+}
+
+static bool extend_shared(struct run *r, int64_t expiry_ms)
+{
+	if (r->kind == KIND_STRING && refused(r, false)) /* it is deleted */
+		return false;
+	if (r->call->unload && !unload(r))
+		return false;
+	if (refused(r, true))
+		return false;
+	set_shared(r, expiry_ms);
+	return true;
+}
+
 static void extend(struct run *r)
 {
 	const struct model_call *call = r->call;
@@ -533,7 +675,7 @@ static void extend(struct run *r)
 	bool alone = exclusive && r->kind == KIND_ZSET && r->mine && r->key->reader_count == 1;
 	bool repair = (vacant || alone) &&
 	              (call->repair == '1' ||
-	               (call->repair == 'g' && (!r->fence || r->fence->value <= call->number))) &&
+	               (call->repair == 'g' && (r->fence ? r->fence->value : now_less_skew(r)) <= call->number)) &&
 	              !is_broken(r);
 
 	if (!repair && (!r->mine || (exclusive && r->kind != KIND_STRING))) {
@@ -544,19 +686,13 @@ static void extend(struct run *r)
 		answer(r, CODE_BARE, r->fence ? r->fence->value : 0);
 		return;
 	}
-	if (repair && no_memory(r)) /* else it writes nothing new that it needs, or deletes first */
-		return;
-	if (repair)
+	if (repair && call->number > (r->fence ? r->fence->value : now_less_skew(r))) {
+		if (refused(r, true))
+			return;
 		raise(r, call->number);
-	r->dirty |= repair;
-	if (exclusive) {
-		set_exclusive(r, expiry_ms);
-		carry(r, false, expiry_ms);
-	} else {
-		if (call->unload)
-			unload(r);
-		set_shared(r, expiry_ms);
 	}
+	if (!(exclusive ? extend_exclusive(r, repair, expiry_ms) : extend_shared(r, expiry_ms)))
+		return;
 	answer(r, repair ? CODE_REPAIRED : CODE_YES, r->fence ? r->fence->value : 0);
 }
 
@@ -565,7 +701,8 @@ static void on_lock(struct run *r)
 	char operation = r->call->operation;
 
 	r->key = find_key(r->data, r->call->key);
-	r->dirty = r->key && r->key->kind == KIND_ZSET;
+	if (is_readers(r->key, r->ms) && refused(r, false)) /* settle() always calls a command that writes */
+		return;
 	r->kind = settle(r->data, r->call->key, r->ms);
 	expire_cargo(r->data, r->call->key, r->ms);
 	r->key = find_key(r->data, r->call->key);
@@ -576,7 +713,7 @@ static void on_lock(struct run *r)
 		release(r);
 	else if (operation == 'B')
 		break_lock(r);
-	else if (strcmp(r->data->epoch, r->call->epoch) != 0)
+	else if (r->data->epoch[0] == '\0' || strcmp(r->data->epoch, r->call->epoch) != 0)
 		r->reply->code = CODE_EPOCH;
 	else if (operation == 'P')
 		poll(r);
@@ -588,6 +725,16 @@ static void on_lock(struct run *r)
 		abort();
 }
 
+bool model_settle(struct model_master *master, const char *key, int64_t world_us, enum model_kind *ret)
+{
+	int64_t ms = (world_us + master->clock_us) / 1000;
+
+	if (master->read_only && is_readers(find_key(&master->data, key), ms))
+		return false;
+	*ret = settle(&master->data, key, ms);
+	return true;
+}
+
 void model_execute(struct model_master *master, const struct model_call *call, int64_t world_us,
                    struct model_reply *reply)
 {
@@ -597,10 +744,12 @@ void model_execute(struct model_master *master, const struct model_call *call, i
 	reply->pttl_ms = -1;
 	reply->us = r.us = world_us + master->clock_us;
 	r.ms = r.us / 1000;
-	if (!master->script_loaded)
+	if (master->loading)
+		reply->error = MODEL_LOADING;
+	else if (master->busy)
+		reply->error = MODEL_BUSY;
+	else if (!master->script_loaded)
 		reply->error = MODEL_NOSCRIPT;
-	else if (master->read_only && call->operation != 'V' && call->operation != 'P')
-		reply->error = MODEL_READONLY;
 	else if (call->operation == 'V')
 		view(&r);
 	else if (call->operation == 'I' || call->operation == 'N')
@@ -619,6 +768,26 @@ bool model_holds(const struct model_master *master, const char *key, const char 
 	if (kind == KIND_NONE || !token)
 		return kind != KIND_NONE;
 	return kind == KIND_STRING ? strcmp(k->token, token) == 0 : kind == KIND_ZSET && find_reader(k, token);
+}
+
+bool model_carries(const struct model_master *master, const char *key, const char *token, int64_t world_us)
+{
+	const struct model_key *k = find_key(&master->data, key);
+	int64_t ms = (world_us + master->clock_us) / 1000;
+	const struct model_reader *reader = k && k->kind == KIND_ZSET ? find_reader(k, token) : NULL;
+
+	if (!k || ms > k->expiry_ms)
+		return false;
+	return k->kind == KIND_STRING ? strcmp(k->token, token) == 0 : reader && reader->expiry_ms > ms;
+}
+
+bool model_may_vote(const struct model_master *master, int64_t world_us)
+{
+	size_t length = strlen(master->incarnation);
+	int64_t ms = (world_us + master->clock_us) / 1000;
+
+	return strncmp(master->data.epoch, master->incarnation, length) == 0 && master->data.epoch[length] == ':' &&
+	       master->data.quarantine_until_ms < ms;
 }
 
 const char *model_owner(const struct model_master *master, const char *key, int64_t world_us)

@@ -8,7 +8,7 @@
  * How it works: a call holds the script's arguments, named; model_execute()
  * follows the script branch by branch, in its order, with the server's own
  * rules of expiry (a key is gone once the clock is past its expiry, a reader
- * as soon as it reaches it). The integration tests hold it against real
+ * as soon as it reaches it). tests/integration/stress_model.c holds it against real
  * servers. The simulator uses the same file.
  */
 #ifndef DLOCK_TESTS_MODEL_MASTER_H
@@ -26,6 +26,7 @@
 #define MODEL_BROKEN 16
 #define MODEL_NAME_MAX 32
 #define MODEL_BYTES_MAX 24
+#define MODEL_FOREVER INT64_MAX /* the expiry of what has none */
 
 /* The arguments of one call of the script. */
 struct model_call {
@@ -46,11 +47,12 @@ struct model_call {
 	bool unload;      /* R; E, shared: data of this token may be there */
 	char incarnation[INCARNATION_MAX]; /* I N */
 	char durable, believe;
+	char tag[CLUSTER_ID_SIZE]; /* which master it is */
 	char cluster[96];
 	int64_t quarantine_ms;
 };
 
-enum model_error { MODEL_OK, MODEL_NOSCRIPT, MODEL_OOM, MODEL_READONLY };
+enum model_error { MODEL_OK, MODEL_NOSCRIPT, MODEL_OOM, MODEL_READONLY, MODEL_BUSY, MODEL_LOADING };
 
 struct model_reply {
 	enum model_error error; /* else the rest */
@@ -78,10 +80,11 @@ struct model_reader {
 struct model_key {
 	char name[MODEL_NAME_MAX]; /* "": not used */
 	enum model_kind kind;
-	char token[TOKEN_MAX];     /* KIND_STRING */
-	int64_t expiry_ms;         /* KIND_STRING, KIND_OTHER */
+	char token[TOKEN_MAX];     /* KIND_STRING; KIND_OTHER: the type's name */
+	int64_t expiry_ms;         /* MODEL_FOREVER: none */
 	struct model_reader readers[MODEL_READERS];
-	unsigned reader_count;
+	unsigned reader_count;     /* KIND_OTHER: the number of its elements */
+	bool foreign;              /* KIND_ZSET: others than the script have put members into it */
 };
 
 struct model_fence {
@@ -114,7 +117,7 @@ struct model_data {
 	struct model_mark marks[MODEL_BROKEN];
 	char epoch[EPOCH_MAX];
 	char cluster[96];
-	int64_t quarantine_until_ms; /* 0: none */
+	int64_t quarantine_until_ms; /* 0: none; MODEL_FOREVER: set by hand, without an end */
 };
 
 struct model_master {
@@ -124,6 +127,8 @@ struct model_master {
 	unsigned starts;
 	unsigned number;
 	bool script_loaded, out_of_memory, read_only;
+	bool busy;    /* another script runs for too long */
+	bool loading;
 	bool always_known, always, was_replica; /* as INFO and CONFIG tell */
 };
 
@@ -143,11 +148,23 @@ void model_delete_cargo(struct model_master *master, const char *key);
 void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
                        int64_t world_us);
 
+/* For model_foreign.c. The place of a key, whether or not its expiry has passed; NULL: none. */
+struct model_key *model_key(struct model_data *data, const char *name);
+/* An empty place for it: what was there is gone. */
+struct model_key *model_new_key(struct model_data *data, const char *name);
+
+/* The script's settle() at a lock's key. False: it would have to write, and the master is read-only. */
+bool model_settle(struct model_master *master, const char *key, int64_t world_us, enum model_kind *ret);
+
 void model_execute(struct model_master *master, const struct model_call *call, int64_t world_us,
                    struct model_reply *reply);
 
 /* Whether `token`, or with NULL anybody, is at `key` now. */
 bool model_holds(const struct model_master *master, const char *key, const char *token, int64_t world_us);
+/* The same of a token that is no foreigner's, and quickly: for checks at each step. */
+bool model_carries(const struct model_master *master, const char *key, const char *token, int64_t world_us);
+/* Whether clients that have looked count it: it carries an epoch of this incarnation, and is not in quarantine. */
+bool model_may_vote(const struct model_master *master, int64_t world_us);
 /* Whose exclusive lock is at `key` now; NULL: nobody's. */
 const char *model_owner(const struct model_master *master, const char *key, int64_t world_us);
 uint64_t model_fence(const struct model_master *master, const char *key);

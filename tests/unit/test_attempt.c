@@ -261,6 +261,25 @@ Test(attempt, release_where_the_script_is_missing_is_sent_at_once)
 	cr_assert_eq(effects.list[0].request.op, OP_RELEASE);
 }
 
+Test(attempt, release_is_not_sent_to_a_replica_that_can_only_refuse_it)
+{
+	struct introduction *in = &quorum.masters[0].introduction;
+
+	ask(0);
+	attempt->in_flight = 0;
+	in->info_known = true;
+	in->is_master = false;
+	effects.count = 0;
+	released_at(NOW);
+	attempt_tick(attempt, NOW + 1, &effects);
+	cr_assert_eq(effects.count, 0);
+	cr_assert_eq(attempt_next_us(attempt), attempt->until_us); /* nothing is due before, as long as it is one */
+	in->is_master = true;
+	attempt_tick(attempt, NOW + 2, &effects);
+	cr_assert_eq(effects.count, 1);
+	cr_assert_eq(effects.list[0].request.op, OP_RELEASE);
+}
+
 Test(attempt, release_is_owed_until_the_key_has_ended_for_certain)
 {
 	ask(0);

@@ -300,6 +300,10 @@ Test(config, mistakes_in_a_file_name_file_line_and_key)
 	file_fails_with("time = 1\n", "%D/etc-dlock.conf:1: \"time\" is not a key; accepted are servers, ttl, prefix, "
 	                              "node_timeout, quorum_timeout, quarantine, max_ttl, lock_delay, password_file, "
 	                              "tls_ca, tls_cert, tls_key");
+	file_fails_with("redis://u:pa=word@h\n", "%D/etc-dlock.conf:1: what stands there (not shown, it may be part of a "
+	                                         "password) is not a key; accepted are servers, ttl, prefix, "
+	                                         "node_timeout, quorum_timeout, quarantine, max_ttl, lock_delay, "
+	                                         "password_file, tls_ca, tls_cert, tls_key");
 	file_fails_with("ttl = 1000\n#\nttl = 1000\n",
 	                "%D/etc-dlock.conf:3: ttl: it was set in line 1 already; once is accepted");
 	file_fails_with("servers =\n", "%D/etc-dlock.conf:1: servers: no server is named; accepted are host:port, "
@@ -585,6 +589,7 @@ Test(servers, every_form_has_its_normal_address)
 	servers_are("redis://h:7/9999", "h:7/9999");
 	servers_are("REDIS://u:p@[::1]:7/3", "[::1]:7/3");
 	servers_are("unix:/A", "unix:/A");
+	servers_are("redis://unix:7 unix", "unix:7 unix:6379");
 }
 
 Test(servers, parts)
@@ -638,6 +643,7 @@ Test(servers, mistakes)
 	servers_fail("h\xc3\xb6st", "\"h\\xc3\\xb6st\": the host is not a name of letters, digits, '.', '-' and '_', nor a number");
 	servers_fail("unix:run/x", "\"unix:run/x\": the path of a unix socket must be absolute, as in unix:/run/redis.sock");
 	servers_fail("unix:", "\"unix:\": the path of a unix socket must be absolute, as in unix:/run/redis.sock");
+	servers_fail("unix://", "\"unix://\": the path of a unix socket must be absolute, as in unix:/run/redis.sock");
 	servers_fail("unix:/x?db=", "\"unix:/x?db=\": the database is not a number from 0 to 9999");
 	servers_fail("unix:/x?a=1", "\"unix:/x?a=1\": only ?db=NUMBER may follow the path of a unix socket");
 	servers_fail("/run/x", "\"/run/x\": a unix socket needs the form unix:/path");

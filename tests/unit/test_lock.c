@@ -7,7 +7,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core_fixture.h"
@@ -714,6 +713,187 @@ Test(lock, waiting_without_a_majority_ends_after_quorum_timeout)
 	world_free(w);
 }
 
+/* A master that knows no fence takes nothing that is older than S by its clock. One whose clock is ahead by more
+ * refuses what the others' clocks propose, with a floor that moves on; and if it is ahead by twice that, nothing
+ * contents it and the others at once. After a contention it may be the one that is asked first. */
+static void serve_with_clock_ahead(unsigned master, int64_t ahead_us, int64_t max_ttl_us)
+{
+	const struct client_settings settings = {
+	    .ttl_us = 1 * SECONDS, .node_timeout_us = 50 * MS, .quorum_timeout_us = 5 * SECONDS, .max_ttl_us = max_ttl_us};
+	struct world *w = world_new(3);
+	struct client *client_a = world_client(w, &settings), *client_b = world_client(w, &settings);
+	struct party *a, *b;
+
+	world_init_masters(w, client_a);
+	world_master(w, master)->clock_us += ahead_us;
+	world_connect_all(client_a);
+	world_connect_all(client_b);
+	/* Its refusal comes first: so no release is sent there, whose tombstone would be a fence that stands still. */
+	for (unsigned i = 1; i <= 3; i++)
+		world_link(client_a, i)->back_us = world_link(client_b, i)->back_us = i == master ? 100 : 300;
+	world_run(w, max_ttl_us + 3 * SECONDS); /* a clock that stands off is believed when it has been stable for M */
+	cr_assert_eq(client_a->quorum.voting, 3);
+	a = world_party(client_a, NULL);
+	b = world_party(client_b, NULL);
+	party_lock(b, X, 0);
+	world_run(w, 5 * MS);
+	cr_assert(party_holds(b, X));
+	party_lock(a, X, -1);
+	world_run(w, 200 * MS);
+	party_unlock(b);
+	world_run(w, 200 * MS);
+	cr_expect(party_holds(a, X), "master %u, %lld ms ahead", master, (long long)(ahead_us / MS));
+	world_free(w);
+}
+
+Test(lock, waiter_is_served_though_one_masters_clock_is_far_ahead)
+{
+	for (unsigned master = 1; master <= 3; master++) {
+		serve_with_clock_ahead(master, 2100 * MS, 10 * SECONDS);
+		serve_with_clock_ahead(master, 10 * SECONDS, 60 * SECONDS);
+	}
+}
+
+/* A world of three, of which 2 is ahead, and needed, since 1 is out of reach. */
+static struct world *world_that_needs_one_ahead(int64_t quorum_timeout_us)
+{
+	const struct client_settings settings = {
+	    .ttl_us = 1 * SECONDS, .node_timeout_us = 50 * MS, .quorum_timeout_us = quorum_timeout_us};
+	struct world *w = world_new(3);
+	struct client *client = world_client(w, &settings);
+
+	world_init_masters(w, client);
+	world_master(w, 2)->clock_us += 2100 * MS;
+	world_connect_all(client);
+	world_run(w, 13 * SECONDS);
+	world_break(client, 1, false);
+	return w;
+}
+
+/* And where that master is needed for a majority, the proposal has to come above its floor. */
+Test(lock, proposal_leaps_over_a_floor_that_moves)
+{
+	struct world *w = world_that_needs_one_ahead(5 * SECONDS);
+	struct party *a = party_in(w, 0);
+
+	world_zero(w);
+	party_lock(a, X, 0);
+	world_run(w, 5 * MS);
+	says(w, "0.000 a wants X\n"
+	        "0.000 a asks 2 3: A X +0\n"
+	        "0.200 2 to a: rejected +100100\n"
+	        "0.200 3 to a: yes +0\n"
+	        "0.200 a asks 2 3: A X +101501 floor +100100\n"
+	        "0.400 2 to a: yes +101501\n"
+	        "0.400 3 to a: yes +101501\n"
+	        "0.400 a has X +101501 until 988.200\n");
+	world_free(w);
+}
+
+/* But not by the time for which the process stood still: no master would accept that, and what it gives back with it would
+ * keep all others off for as long. */
+Test(lock, proposal_does_not_leap_into_the_future)
+{
+	struct world *w = world_that_needs_one_ahead(90 * SECONDS);
+	struct party *a = party_in(w, 0);
+
+	party_lock(a, X, -1);
+	w->clients[0].paused = true;
+	world_run(w, 30 * SECONDS);
+	w->clients[0].paused = false;
+	world_run(w, 1 * SECONDS);
+	cr_assert_leq(model_fence(world_master(w, 3), "db"), (uint64_t)(w->now_us + world_master(w, 3)->clock_us + SKEW_US + 1));
+	world_free(w);
+}
+
+/* The median of the clocks falls with the masters that are lost; the tombstone has to be above the first proposal as well. */
+Test(lock, proposals_of_an_attempt_only_grow)
+{
+	struct world *w = world_new(3);
+	struct client *client = world_client(w, NULL);
+	uint64_t first;
+	struct party *a;
+
+	world_init_masters(w, client);
+	world_master(w, 2)->clock_us += 40 * MS;
+	world_master(w, 3)->clock_us += 80 * MS;
+	world_connect_all(client);
+	world_run(w, 10 * MS);
+	for (unsigned m = 1; m <= 3; m++)
+		world_hold(client, m);
+	a = world_party(client, NULL);
+	party_lock(a, X, -1);
+	first = a->proposal;
+	world_run(w, 1 * MS);
+	world_break(client, 2, false);
+	world_break(client, 3, false);
+	party_set_data(a, "x");
+	cr_assert(a->calling);
+	cr_assert_gt(a->proposal, first);
+	world_free(w);
+}
+
+/* A master that has forgotten its fences takes "now - S" for them. A release that was owed must not store less. */
+Test(lock, late_tombstone_does_not_lower_what_an_absent_fence_counts_for)
+{
+	struct world *w = world_ready(3, 2);
+	struct party *a = party_in(w, 0);
+	struct model_master *master = world_master(w, 2);
+
+	world_hold(&w->clients[0], 2);
+	party_lock(a, X, 0);
+	world_run(w, 10 * MS);
+	party_unlock(a); /* owed to 2 */
+	world_run(w, 10 * MS);
+	model_flush(master);
+	world_let(&w->clients[0], 2);
+	world_run(w, 10 * MS);
+	cr_expect_eq(model_fence(master, "db"), 0, "a tombstone on a master that has forgotten");
+	world_run(w, 11 * SECONDS); /* its quarantine */
+	cr_assert_eq(w->clients[0].quorum.voting, 3);
+	/* An old one, to a master that votes and knows no fence. */
+	{
+		struct model_call call = {.operation = 'R', .key = "db", .token = "nobody's", .number = 1000};
+		struct model_reply reply;
+
+		memcpy(call.epoch, master->data.epoch, sizeof(call.epoch));
+		model_execute(master, &call, w->now_us, &reply);
+	}
+	cr_expect_eq(model_fence(master, "db"), 0);
+	world_free(w);
+}
+
+/* Fences are collected by what is a day below the highest of them. */
+static uint64_t fence_after_release_at(struct world *w, const char *key, int64_t after_us, uint64_t tombstone)
+{
+	struct model_call call = {.operation = 'R', .key = "other", .token = "nobody's", .number = tombstone};
+	struct model_reply reply;
+	int64_t at_us = w->now_us + after_us;
+
+	memcpy(call.epoch, w->masters[0].data.epoch, sizeof(call.epoch));
+	at_us += 64 - (at_us + w->masters[0].clock_us) % 64; /* not with each release */
+	model_execute(&w->masters[0], &call, at_us, &reply);
+	cr_assert_eq(reply.code, 1);
+	return model_fence(&w->masters[0], key);
+}
+
+Test(lock, clock_that_jumps_for_a_moment_makes_no_master_forget_its_fences)
+{
+	static const int64_t days_2_us = 2 * 86400 * SECONDS;
+	struct world *w = world_ready(1, 1);
+	struct party *a = party_in(w, 0);
+	uint64_t fence;
+
+	party_lock(a, X, 0);
+	world_run(w, 5 * MS);
+	fence = a->lock.fence;
+	cr_assert_neq(fence, 0);
+	cr_expect_eq(fence_after_release_at(w, "db", days_2_us, 0), fence);
+	cr_expect_eq(fence_after_release_at(w, "db", days_2_us, fence + (uint64_t)days_2_us / 4), fence);
+	cr_expect_eq(fence_after_release_at(w, "db", 0, fence + (uint64_t)days_2_us), 0);
+	world_free(w);
+}
+
 Test(lock, call_gathers_a_majority_first)
 {
 	struct world *w = world_ready(5, 0);
@@ -1108,6 +1288,39 @@ Test(lock, deadline_that_no_timer_noticed_is_seen_by_the_call)
 	world_free(w);
 }
 
+/* Who stood still has answers to read, and may read them before its timer runs. */
+Test(lock, answers_that_were_under_way_at_the_deadline_revive_nothing)
+{
+	struct world *w = world_ready(3, 1);
+	struct party *a = holder_in(w, 0, X);
+	int64_t deadline_us = a->lock.deadline_us;
+
+	w->clients[0].settings.node_timeout_us = 10 * SECONDS;
+	w->clients[0].quorum.settings.node_timeout_us = 10 * SECONDS; /* the connections stay */
+	world_run(w, 500 * MS);
+	for (unsigned master = 1; master <= 3; master++)
+		world_link(&w->clients[0], master)->held_back = true;
+	party_verify(a);
+	world_run(w, 1 * MS);
+	w->clients[0].paused = true;
+	world_run(w, deadline_us + 400 * MS - w->now_us);
+	world_hush(w);
+	for (unsigned master = 1; master <= 3; master++)
+		world_let(&w->clients[0], master);
+	w->clients[0].paused = false;
+	world_zero(w);
+	world_step(w, w->now_us + 1);
+	says(w,
+	        "0.000 1 to a: yes -1388000\n"
+	        "0.000 a asks 1 2 3: R -1387999\n"
+	        "0.000 a has lost it\n"
+	        "0.000 a: ESTALE\n");
+	world_run(w, 10 * MS);
+	cr_assert_eq(a->lock.state, LOCK_LOST);
+	cr_assert_eq(a->losses, 1);
+	world_free(w);
+}
+
 Test(lock, lease_is_lost_when_too_many_say_not_mine)
 {
 	struct world *w = world_ready(5, 1);
@@ -1419,11 +1632,43 @@ Test(lock, repaired_masters_prove_again_after_a_majority_has_vouched)
 	world_run_until_done(w, a);
 	cr_assert_eq(a->error, 0);
 	world_run(w, 1 * MS);
+	party_verify(a); /* the repairs are known: 3, 4 and 5 vouch for what was before */
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
+	world_run(w, 1 * MS);
 	model_delete(world_master(w, 4), "db");
 	model_delete(world_master(w, 5), "db");
 	party_verify(a); /* 1 and 2 stand with 3 */
 	world_run_until_done(w, a);
 	cr_assert_eq(a->error, 0);
+	world_free(w);
+}
+
+/* All had the key when the round was answered, which says nothing of what came after it. */
+Test(lock, repairs_after_a_round_are_not_vouched_for_by_that_round)
+{
+	struct world *w = world_ready(3, 2);
+	struct party *a = holder_in(w, 0, X), *b;
+
+	party_verify(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
+	world_run(w, 1 * MS);
+	for (unsigned m = 1; m <= 3; m++)
+		model_delete(world_master(w, m), "db");
+	b = holder_in(w, 1, X);
+	party_unlock(b);
+	world_run(w, 10 * MS);
+	for (unsigned m = 1; m <= 3; m++) {
+		world_break(&w->clients[0], m, false);
+		world_connect(&w->clients[0], m);
+	}
+	world_run(w, 10 * MS); /* repaired, one after the other */
+	cr_assert(party_holds(a, X));
+	cr_assert_eq(world_carriers(w, "db"), 3);
+	party_verify(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, ESTALE);
 	world_free(w);
 }
 
@@ -1472,6 +1717,47 @@ Test(lock, answer_after_one_reconnect_is_vouched_for_by_the_others)
 		cr_assert_eq(a->error, 0);
 		world_run(w, 10 * MS);
 	}
+	world_free(w);
+}
+
+/* Where it was accepted it may have set the key anew. */
+Test(lock, conversion_that_failed_proves_nothing)
+{
+	struct world *w = world_ready(5, 2);
+	struct party *a = holder_in(w, 0, S);
+
+	holder_in(w, 1, S);
+	world_run(w, 10 * MS);
+	model_delete(world_master(w, 1), "db");
+	model_delete(world_master(w, 2), "db");
+	party_lock(a, X, 0);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, EWOULDBLOCK);
+	world_run(w, 1 * MS);
+	cr_assert(party_holds(a, S));
+	model_delete(world_master(w, 4), "db");
+	party_verify(a); /* 3 and 5 alone are proof */
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, ESTALE);
+	world_free(w);
+}
+
+/* The lock that begins with it is proven by those that have accepted it. */
+Test(lock, conversion_begins_the_proof_anew)
+{
+	struct world *w = world_ready(3, 1);
+	struct party *a = holder_in(w, 0, S);
+
+	world_run(w, 10 * MS);
+	for (unsigned m = 1; m <= 3; m++)
+		model_delete(world_master(w, m), "db");
+	party_lock(a, X, 0);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
+	cr_assert(party_holds(a, X));
+	party_verify(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
 	world_free(w);
 }
 
@@ -2653,380 +2939,4 @@ Test(lock, each_allocation_fails_in_turn)
 	cr_assert(all);
 	cr_assert(nth > 3, "only %ld allocations failed", nth - 1);
 	cr_assert_eq(failed, nth - 1);
-}
-
-/* ---- stress ---- */
-
-/*
- * Three clients, three or five masters, and everything that may happen to them, by
- * chance. After each event exclusion holds within validity; each exclusive grant has
- * a token above all before it; whoever hears a majority name the holder hears of what
- * travels with the lock as it was when a call that says so has ended, or later; and
- * when the faults stop, nothing is left behind and a new client can lock. A failure names its seed: DLOCK_TEST_SEED=n runs that one and
- * prints its trace. DLOCK_TEST_RUNS: how many.
- */
-#define STRESS_CLIENTS 3
-#define STRESS_RUNS 20000
-
-struct stress {
-	uint64_t random;
-	struct world *world;
-	struct party *parties[STRESS_CLIENTS];
-	uint64_t highest_exclusive, highest;
-	unsigned grants, losses, loads;
-	/* Of each party: whether the call under way ends with a majority that has its data, and what of which token has
-	 * been promised. */
-	bool promises[STRESS_CLIENTS];
-	uint64_t promised[STRESS_CLIENTS];
-	char token[STRESS_CLIENTS][TOKEN_MAX];
-	const char *violation;
-};
-
-static uint64_t draw(struct stress *s, uint64_t below)
-{
-	s->random ^= s->random << 13;
-	s->random ^= s->random >> 7;
-	s->random ^= s->random << 17;
-	return (s->random >> 11) % below;
-}
-
-/* STRESS_CLIENTS: the new client's at the end. */
-static unsigned index_of(const struct stress *s, const struct party *party)
-{
-	unsigned i = 0;
-
-	while (i < STRESS_CLIENTS && s->parties[i] != party)
-		i++;
-	return i;
-}
-
-/* What is with a lock was set by its holder, and is what had that version. */
-static void check_owner(struct stress *s, const struct model_master *master)
-{
-	const char *owner = model_owner(master, "db", s->world->now_us);
-	const struct model_cargo *cargo = model_cargo(master, "db", s->world->now_us);
-	struct token_parts parts;
-	char expected[TOKEN_PROGRAM_MAX + 24];
-
-	if (!owner || !cargo || strcmp(owner, cargo->token) != 0)
-		return;
-	if (!token_parse(owner, strlen(owner), &parts)) {
-		s->violation = "data of a token that is none";
-		return;
-	}
-	snprintf(expected, sizeof(expected), "%s %llu", parts.program, (unsigned long long)cargo->version);
-	if (cargo->size > 0 && (cargo->size != strlen(expected) || memcmp(cargo->bytes, expected, cargo->size) != 0))
-		s->violation = "data that the holder did not set with that version";
-}
-
-static void check_data(struct stress *s)
-{
-	for (unsigned i = 0; i < s->world->count; i++)
-		check_owner(s, &s->world->masters[i]);
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++) {
-		const struct party *party = s->parties[i];
-
-		if (!party || !party->client->alive || s->promised[i] == 0 || !party_holds(party, X) ||
-		    strcmp(party_token(party), s->token[i]) != 0)
-			continue;
-		if (world_lacking(s->world, party, s->promised[i]) >= party->client->quorum.majority)
-			s->violation = "a majority names the holder, and has not what it was told to have";
-	}
-}
-
-static void check_exclusion(struct world *world, void *context)
-{
-	struct stress *s = context;
-	unsigned readers = 0, writers = 0;
-
-	(void)world;
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++) {
-		const struct party *party = s->parties[i];
-
-		if (!party || !party->client->alive)
-			continue;
-		readers += party_holds(party, S);
-		writers += party_holds(party, X);
-	}
-	if (writers > 1 || (writers > 0 && readers > 0))
-		s->violation = "two hold what only one may";
-	check_data(s);
-}
-
-static void note_data(struct stress *s, const struct party *party)
-{
-	unsigned i = index_of(s, party);
-
-	if (i == STRESS_CLIENTS || !s->promises[i] || party->lock.held != X)
-		return;
-	s->promised[i] = party->lock.attempt->cargo.version;
-	snprintf(s->token[i], sizeof(s->token[i]), "%s", party_token(party));
-	s->loads += s->promised[i] > 0;
-}
-
-static void check_token(struct world *world, struct party *party, void *context)
-{
-	struct stress *s = context;
-	uint64_t token = lock_token(&party->lock);
-	bool shared = token % 2 == 1;
-
-	(void)world;
-	note_data(s, party);
-	/* Calls in the mode held, and verify, end with the token that was there. */
-	if (!shared && token == s->highest_exclusive)
-		return;
-	s->grants++;
-	if (shared ? token < s->highest_exclusive : token <= s->highest)
-		s->violation = "a token is not above those before it";
-	if (!shared)
-		s->highest_exclusive = token;
-	if (token > s->highest)
-		s->highest = token;
-}
-
-static void act_data(struct stress *s, struct party *party)
-{
-	char text[MODEL_BYTES_MAX];
-
-	snprintf(text, sizeof(text), "%s %llu", party->label, (unsigned long long)party->lock.cargo.version + 1);
-	party_set_data(party, draw(s, 5) ? text : NULL);
-}
-
-static void act_party(struct stress *s, struct party *party)
-{
-	static const int64_t timeouts_us[] = {0, 0, 40 * MS, 300 * MS, 2 * SECONDS, -1};
-	bool *promises = &s->promises[index_of(s, party)];
-
-	if (!party->client->alive)
-		return;
-	if (party->calling) {
-		if (draw(s, 6) == 0)
-			party_cancel(party, EINTR);
-		else if (draw(s, 6) == 0 && !(party->lock.state == LOCK_HELD && party->lock.held == X))
-			act_data(s, party);
-		return;
-	}
-	*promises = false;
-	switch (draw(s, 7)) {
-	case 0:
-		party_unlock(party);
-		break;
-	case 1:
-		party_verify(party);
-		break;
-	case 2:
-	case 3:
-		*promises = true;
-		act_data(s, party);
-		break;
-	default:
-		if (party->lock.state == LOCK_LOST) {
-			party_unlock(party);
-			break;
-		}
-		/* A call in the mode already held makes no round. */
-		*promises = !(party->lock.state == LOCK_HELD && party->lock.held == X);
-		party_lock(party, draw(s, 3) ? X : S, timeouts_us[draw(s, 6)]);
-	}
-}
-
-static int64_t draw_delay_us(struct stress *s)
-{
-	return 20 + (int64_t)draw(s, draw(s, 8) ? 2000 : 80000);
-}
-
-static void act_link(struct stress *s)
-{
-	struct client *client = &s->world->clients[draw(s, STRESS_CLIENTS)];
-	unsigned master = (unsigned)draw(s, s->world->count) + 1;
-	struct link *link = world_link(client, master);
-
-	if (!client->alive)
-		return;
-	switch (draw(s, 4)) {
-	case 0:
-		world_break(client, master, draw(s, 2));
-		link->connect_at_us = s->world->now_us + (int64_t)draw(s, 300 * MS);
-		break;
-	case 1:
-		world_hold(client, master);
-		break;
-	case 2:
-		link->there_us = draw_delay_us(s);
-		link->back_us = draw_delay_us(s);
-		break;
-	default:
-		world_deliver_late(client, master);
-	}
-}
-
-static void restart_master(struct stress *s, unsigned master)
-{
-	model_restart(world_master(s->world, master), draw(s, 2));
-	world_break_master(s->world, master);
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++)
-		if (s->world->clients[i].alive)
-			world_link(&s->world->clients[i], master)->connect_at_us =
-			    s->world->now_us + 500 + (int64_t)draw(s, 50 * MS);
-}
-
-static void act_master(struct stress *s)
-{
-	unsigned master = (unsigned)draw(s, s->world->count) + 1;
-
-	switch (draw(s, 5)) {
-	case 0:
-		restart_master(s, master);
-		break;
-	case 1:
-		model_flush(world_master(s->world, master));
-		break;
-	case 2:
-		world_master(s->world, master)->script_loaded = false;
-		break;
-	case 3:
-		world_master(s->world, master)->out_of_memory = draw(s, 2);
-		break;
-	default:
-		world_stop(s->world, master);
-	}
-}
-
-static void heal(struct stress *s)
-{
-	for (unsigned master = 1; master <= s->world->count; master++) {
-		world_continue(s->world, master);
-		world_master(s->world, master)->out_of_memory = false;
-		for (unsigned i = 0; i < STRESS_CLIENTS; i++) {
-			struct client *client = &s->world->clients[i];
-			struct link *link = world_link(client, master);
-
-			world_let(client, master);
-			link->there_us = link->back_us = 100;
-			world_deliver_late(client, master);
-			if (client->alive)
-				world_connect(client, master);
-		}
-	}
-}
-
-static const struct client_settings stress_settings = {
-    .ttl_us = 300 * MS, .node_timeout_us = 50 * MS, .quorum_timeout_us = 20 * SECONDS};
-
-static void stress_begin(struct stress *s, struct world *world, uint64_t seed)
-{
-	bool no_kill;
-
-	memset(s, 0, sizeof(*s));
-	s->random = seed * 0x9e3779b97f4a7c15u | 1;
-	s->world = world;
-	for (unsigned i = 0; i < 8; i++)
-		draw(s, 2);
-	world_reset(world, draw(s, 2) ? 3 : 5);
-	no_kill = draw(s, 5) == 0;
-	for (unsigned i = 0; i < world->count; i++)
-		world->masters[i].clock_us += (int64_t)draw(s, 100 * MS) - 50 * MS;
-	world->check = check_exclusion;
-	world->granted = check_token;
-	world->context = s;
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++) {
-		struct client *client = world_client(world, &stress_settings);
-
-		if (i == 0)
-			world_init_masters(world, client);
-		for (unsigned master = 1; master <= world->count; master++)
-			world_link(client, master)->no_kill = no_kill;
-		world_connect_all(client);
-		s->parties[i] = world_party(client, NULL);
-	}
-	world_run(world, 5 * MS);
-}
-
-/* The faults have stopped. */
-static void stress_end(struct stress *s)
-{
-	struct world *world = s->world;
-	struct client *client;
-	struct party *party;
-
-	heal(s);
-	world_run(world, 20 * MS);
-	heal(s);
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++)
-		if (s->parties[i]->client->alive)
-			party_close(s->parties[i]);
-	world_run(world, 25 * SECONDS); /* M, and what was owed */
-	if (world_carriers(world, "db") > 0)
-		s->violation = "a token was left behind";
-	if (world_cargoes(world, "db") > 0)
-		s->violation = "data were left behind";
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++)
-		if (world->clients[i].alive && client_owed(&world->clients[i]) > 0)
-			s->violation = "a release is still owed";
-	client = world_client(world, &stress_settings);
-	world_connect_all(client);
-	party = world_party(client, NULL);
-	/* It may be the first to find that a master was flushed, and wait for M. */
-	party_lock(party, X, -1);
-	world_run_until_done(world, party);
-	if (!party_holds(party, X))
-		s->violation = "a new client can't lock";
-}
-
-static void stress_run(struct stress *s, struct world *world, uint64_t seed)
-{
-	static const int64_t spans_us[] = {300, 300, 300, 2000, 2000, 10000, 10000, 30000, 30000, 120000, 12000000};
-	unsigned steps;
-
-	stress_begin(s, world, seed);
-	steps = 20 + (unsigned)draw(s, 50);
-	for (unsigned i = 0; i < steps && !s->violation; i++) {
-		uint64_t what = draw(s, 160);
-
-		if (what < 104)
-			act_party(s, s->parties[draw(s, STRESS_CLIENTS)]);
-		else if (what < 136)
-			act_link(s);
-		else if (what < 147)
-			act_master(s);
-		else if (what < 159)
-			heal(s);
-		else
-			client_vanish(&world->clients[STRESS_CLIENTS - 1]);
-		world_run(world, (int64_t)draw(s, (uint64_t)spans_us[draw(s, 11)]));
-	}
-	for (unsigned i = 0; i < STRESS_CLIENTS; i++)
-		s->losses += s->parties[i]->losses;
-	if (!s->violation)
-		stress_end(s);
-}
-
-static uint64_t number_from(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
-Test(lock_stress, exclusion_order_and_rest_whatever_happens)
-{
-	struct world *world = world_new(3);
-	uint64_t seed = number_from("DLOCK_TEST_SEED", 0), runs = number_from("DLOCK_TEST_RUNS", STRESS_RUNS);
-	uint64_t first = seed ? seed : 1, last = seed ? seed : runs;
-	unsigned long grants = 0, losses = 0, loads = 0;
-	struct stress s;
-
-	world->silent = seed == 0;
-	for (uint64_t i = first; i <= last; i++) {
-		stress_run(&s, world, i);
-		grants += s.grants;
-		losses += s.losses;
-		loads += s.loads;
-		cr_assert_null(s.violation, "%s; again with DLOCK_TEST_SEED=%llu\n%s", s.violation, (unsigned long long)i,
-		               world->trace ? world->trace : "");
-	}
-	/* Else it has tested nothing. */
-	cr_expect(seed || (grants > 2 * runs && losses > runs / 20 && loads > runs), "%lu grants, %lu losses, %lu loads",
-	          grants, losses, loads);
-	world_free(world);
 }

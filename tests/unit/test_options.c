@@ -476,6 +476,7 @@ static void expect_servers(const char *set, const char *told)
 
 Test(resolve, get_servers)
 {
+	expect_servers("redis://unix:7,unix,unix:/s", "redis://unix:7,redis://unix:6379,unix:/s");
 	expect_servers("HOST", "host:6379");
 	expect_servers(" a:1,\t192.0.2.7 b.example:9 ", "a:1,192.0.2.7:6379,b.example:9");
 	expect_servers("[2001:DB8::1] [fe80::1%eth0]:7", "[2001:db8::1]:6379,[fe80::1%eth0]:7");

@@ -566,13 +566,39 @@ Test(quorum, clock_that_moves_stops_the_vote_in_that_very_answer)
 
 	cr_assert_eq(quorum_voters(q), 7);
 	quorum_sent(q, 0, now_us);
-	quorum_answered(q, 0, now_us, unix_us + 101 * MS, now_us + 100); /* within the margin */
+	quorum_answered(q, 0, now_us, unix_us + 11 * MS, now_us + 100); /* a lease of 1 s allows for 12 ms */
 	cr_assert_eq(quorum_voters(q), 7);
 	quorum_sent(q, 1, now_us);
-	quorum_answered(q, 1, now_us, unix_us - 103 * MS, now_us + 100);
+	quorum_answered(q, 1, now_us, unix_us - 13 * MS, now_us + 100);
 	cr_assert_eq(quorum_voters(q), 5);
 	cr_assert_eq(q->masters[1].reason, REASON_CLOCK);
 	world_free(w);
+}
+
+/* A clock that was not looked at for long may have drifted; after M a key of before is gone anyway. */
+Test(quorum, clock_may_drift_for_as_long_as_nobody_looks)
+{
+	static const struct {
+		int64_t after_us, moved_us;
+		bool votes;
+	} cases[] = {
+	    {5 * SECONDS, 51 * MS, true},
+	    {5 * SECONDS, 53 * MS, false},
+	    {60 * SECONDS, 101 * MS, true},
+	    {60 * SECONDS, 103 * MS, false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world *w = world_ready(3, 1);
+		struct quorum *q = &w->clients[0].quorum;
+		int64_t now_us = q->masters[0].clock_seen_us + cases[i].after_us;
+		int64_t unix_us = now_us + w->masters[0].clock_us;
+
+		quorum_sent(q, 0, now_us);
+		quorum_answered(q, 0, now_us, unix_us + cases[i].moved_us, now_us);
+		cr_expect_eq((quorum_voters(q) & 1) == 1, cases[i].votes, "case %zu", i);
+		world_free(w);
+	}
 }
 
 Test(quorum, median_of_the_clocks_and_tickets_above_all_before)

@@ -267,17 +267,20 @@ static bool was_released(const struct sim *sim, unsigned master, const char *tok
 	return false;
 }
 
-/* As long as it is there it does not go back: late requests bring older versions. */
+/* As long as it is there it does not go back: late requests bring older versions. (Where it has ended with the
+ * lease, one of an ended connection that could not be killed may set both anew, as they were when it was sent.) */
 static void check_loaded(struct sim *sim, unsigned master, const struct model_call *call)
 {
 	struct loaded *loaded = &sim->loaded[master][strcmp(call->key, key_names[1]) == 0];
-	const struct model_cargo *cargo =
-	    model_cargo(&sim->world->masters[master], call->key, master_now_us(sim->world, master));
+	int64_t now_us = master_now_us(sim->world, master);
+	const struct model_cargo *cargo = model_cargo(&sim->world->masters[master], call->key, now_us);
+	bool has_stayed = (now_us + sim->world->masters[master].clock_us) / 1000 <= loaded->expiry_ms;
 
-	if (cargo && strcmp(cargo->token, loaded->token) == 0 && cargo->version < loaded->version)
+	if (cargo && has_stayed && strcmp(cargo->token, loaded->token) == 0 && cargo->version < loaded->version)
 		sim_violated(sim, "a master has older data than before");
 	snprintf(loaded->token, sizeof(loaded->token), "%s", cargo ? cargo->token : "");
 	loaded->version = cargo ? cargo->version : 0;
+	loaded->expiry_ms = cargo ? cargo->expiry_ms : 0;
 }
 
 static void executed(struct world *world, unsigned master, const struct model_call *call,

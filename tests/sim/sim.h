@@ -144,6 +144,7 @@ struct released {
 struct loaded {
 	char token[TOKEN_MAX]; /* "": nothing */
 	uint64_t version;
+	int64_t expiry_ms;     /* by the master's clock */
 };
 
 /* What a request has set or prolonged on a master, and until when by its own clock. */

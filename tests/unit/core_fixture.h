@@ -36,7 +36,7 @@
 #define WORLD_CLIENTS 4
 #define WORLD_PARTIES 3  /* of one client */
 #define WORLD_MASTERS 9
-#define LINK_MAX 192     /* messages under way */
+#define LINK_MAX 512     /* messages under way */
 #define LATE_MAX 48
 
 #define MS INT64_C(1000)

@@ -58,6 +58,7 @@ enum key {
 	KEY_SETTING,
 	KEY_AUTO_UNMOUNT,
 	KEY_FSNAME,
+	KEY_SUBTYPE,
 	KEY_IGNORED,
 };
 
@@ -93,6 +94,7 @@ static const struct fuse_opt table[] = {
     OPTION("tls_key=", KEY_SETTING),
     OPTION("auto_unmount", KEY_AUTO_UNMOUNT),
     OPTION("fsname=", KEY_FSNAME),
+    OPTION("subtype=", KEY_SUBTYPE),
     /* What an fstab line may say that is not for the file system. */
     OPTION("defaults", KEY_IGNORED),
     OPTION("auto", KEY_IGNORED),
@@ -256,6 +258,12 @@ static int parse_known(struct options *options, enum key key, const char *argume
 		return parse_setting(options, argument);
 	case KEY_FSNAME:
 		return keep_word(&options->fsname, strchr(argument, '=') + 1);
+	case KEY_SUBTYPE:
+		/* Said by us anyway. With another the mount would not be found as ours. */
+		if (strcmp(strchr(argument, '=') + 1, "dlockfs") == 0)
+			return 0;
+		log_error("-o %s: the subtype is always dlockfs", argument);
+		return -EINVAL;
 	case KEY_AUTO_UNMOUNT:
 		log_error("-o auto_unmount: refused, since after a crash the directory underneath would grant every "
 		          "lock to everybody");

@@ -113,6 +113,7 @@ wrong prefix=dlock!x reserved
 wrong config="$work/none" 'No such file'
 wrong password_file="$work/none" "$work/none.*No such file"
 wrong auto_unmount 'refused.*crash.*underneath'
+wrong subtype=other 'always dlockfs'
 for option in mode op_timeout ttl config; do
 	dlockfs_says 2 "$option" -f -o $option "$A"
 done
@@ -231,7 +232,7 @@ serve "$A" relatime,nodiratime,_netdev,nofail,x-systemd.automount,x-foo,X-bar=1,
 check "what a line of fstab may say is accepted" works "$A"
 is "what is mounted" "$(mount_field)" "fuse.dlockfs dlock"
 stop "$A"
-serve "$A" fsname=fleet.example,mode=create,ttl=2000,quorum_timeout=forever,lock_delay=0,on_loss=none,scratch=1,op_timeout=1000
+serve "$A" fsname=fleet.example,subtype=dlockfs,mode=create,ttl=2000,quorum_timeout=forever,lock_delay=0,on_loss=none,scratch=1,op_timeout=1000
 is "a name of its own" "$(mount_field)" "fuse.dlockfs fleet.example"
 new_name
 probe mkdir "$A/$name" getxattr "$A/$name" user.dlock.ttl_ms rmdir "$A/$name"

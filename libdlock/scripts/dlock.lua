@@ -10,6 +10,8 @@
 --   dlock!epoch      which incarnation of this server the clients know
 --   dlock!quarantine present while this server must not vote
 --   dlock!cluster    version, cluster id, number of masters, max_ttl
+--   dlock!queue:K    sorted set: who waits for K, in the order of their tickets; a member is
+--                    mode:ttl ms:channel:token
 --   dlock!broken:T   token T was removed by an operator: never repaired
 --   dlock!data:K     hash: what the holder of an exclusive K lets travel with it: t its token, v the version,
 --                    d the bytes, h the first 128 of them. Believed only while t is the token at K; a lock
@@ -23,7 +25,8 @@ local us = time[1] * 1000000 + time[2]
 local ms = (us - us % 1000) / 1000
 local K = KEYS[1]
 local FENCE, EPOCH, QUARANTINE, CLUSTER = 'dlock!fence', 'dlock!epoch', 'dlock!quarantine', 'dlock!cluster'
-local DATA = 'dlock!data:'
+local DATA, QUEUE = 'dlock!data:', 'dlock!queue:'
+local QUEUE_MS = 300000 -- a queue of which nobody was heard for so long is gone
 local DAY_US = 86400000000
 local SKEW_US = 2000000 -- of which A tells as well; the same as in core/effect.h
 
@@ -110,15 +113,26 @@ local function holders(key, field)
   return found
 end
 
--- Q: who holds K. L: one step of the list of all, ARGV: 2 cursor, 3 pattern.
-if operation == 'Q' then return {1, us, holders(K, 'd')} end
+-- Q: who holds K, and who waits for it in which mode, the first 1,000 in their order; then how many wait.
+-- L: one step of the list of all, ARGV: 2 cursor, 3 pattern; each with how many wait for it.
+if operation == 'Q' then
+  local waiters = {}
+  for i, member in ipairs(redis.call('ZRANGE', QUEUE .. K, 0, 999)) do
+    local mode, waiter = string.match(member, '^(.):%d+:[^:]*:(.+)$')
+    waiters[i] = (mode or '?') .. ':' .. (waiter or member)
+  end
+  return {1, us, holders(K, 'd'), waiters, redis.call('ZCARD', QUEUE .. K)}
+end
 if operation == 'L' then
   local step = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[3], 'COUNT', 500)
   local reply = {1, us, step[1]}
   for _, key in ipairs(step[2]) do
     if string.sub(key, 1, 6) ~= 'dlock!' then
       local found = holders(key, 'h')
-      if found[4] and found[5] > 0 then reply[#reply + 1] = found end
+      if found[4] and found[5] > 0 then
+        reply[#reply + 1] = found
+        reply[#reply + 1] = redis.call('ZCARD', QUEUE .. key)
+      end
     end
   end
   return reply
@@ -143,17 +157,72 @@ local function version_here() return tonumber(data(K, token, 'v') or 0) end
 -- Nothing travels any more: what this token had left goes.
 local function unload() if data(K, token, 'v') then redis.call('DEL', DATA .. K) end end
 
--- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here. Deleting
--- comes first: it must work when memory is full. The tombstone refuses a late
+-- The queue's next: {member, mode, ttl ms, channel, token, ticket}, or nil. What is no waiter goes.
+local function head()
+  while true do
+    local first = redis.call('ZRANGE', QUEUE .. K, 0, 0, 'WITHSCORES')
+    if not first[1] then return nil end
+    local mode, ttl, channel, waiter = string.match(first[1], '^([XS]):(%d+):([^:]+):(.+)$')
+    if mode then return {first[1], mode, tonumber(ttl), channel, waiter, tonumber(first[2])} end
+    redis.call('ZREM', QUEUE .. K, first[1])
+  end
+end
+
+-- Tells a waiter: whether anybody listens. A waiter to whom this server may not publish is no waiter.
+local function tell(waiter, text)
+  local heard = redis.pcall('PUBLISH', waiter[4], text)
+  return type(heard) == 'number' and heard > 0
+end
+
+-- Hands K, where it is free or only shared, to who waits first; to all that read, as long as those are first. Each
+-- has it for the offer, or its own ttl if that is less, and prolongs it then. Who is not there any more is left
+-- out, and so is who is younger than `before`, if that is given. `next` is what the fence becomes, if it is above
+-- all before: the same on all servers. A server that is not the one that was asked, or that must not vote,
+-- hands over nothing, unless the waiter takes its vote all the same.
+local function hand_over(next, offer, before)
+  if offer <= 0 or not (kind == 'none' or kind == 'zset') then return 0 end
+  if redis.call('GET', EPOCH) ~= epoch then return 0 end
+  local count, quarantined = 0, nil
+  if not (next <= us + SKEW_US) then next = 0 end
+  while true do
+    local waiter = head()
+    if not waiter or (before and waiter[6] >= before) or (kind == 'zset' and waiter[2] == 'X') then return count end
+    if quarantined == nil then quarantined = redis.call('EXISTS', QUARANTINE) == 1 end
+    if quarantined and string.sub(waiter[4], 1, 17) ~= 'dlock!grants-off-' then return count end
+    local floor = fence or us - SKEW_US
+    local granted = next > floor and next or (waiter[2] == 'X' and floor + 1 or floor)
+    local expiry = whole(ms + math.min(waiter[3], offer))
+    redis.call('ZREM', QUEUE .. K, waiter[1])
+    if tell(waiter, table.concat({'G', whole(granted), whole(us), expiry, epoch, waiter[5]}, ' ')) then
+      count = count + 1
+      raise(granted, whole(granted))
+      if waiter[2] == 'X' then
+        redis.call('SET', K, waiter[5], 'PXAT', expiry)
+        kind = 'string'
+        return count
+      end
+      redis.call('ZADD', K, expiry, waiter[5])
+      kind = settle(K)
+    end
+  end
+end
+
+-- Leaves the queue.
+local function leave(member) if member and member ~= '' then redis.call('ZREM', QUEUE .. K, member) end end
+
+-- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here, 6 its place
+-- in the queue or '', 7 the next fence, 8 offer ms (0: nobody is handed anything).
+-- Deleting comes first: it must work when memory is full. The tombstone refuses a late
 -- acquire of this attempt. Not bound to an epoch: whatever became of this server,
 -- this token must go.
 if operation == 'R' then
   local had = 0
   if mine then
-    if kind == 'string' then redis.call('DEL', K) else redis.call('ZREM', K, token) settle(K) end
+    if kind == 'string' then redis.call('DEL', K) kind = 'none' else redis.call('ZREM', K, token) kind = settle(K) end
     had = 1
   end
-  if ARGV[5] then unload() end
+  if ARGV[5] == '1' then unload() end
+  leave(ARGV[6])
   local tomb = tonumber(ARGV[4])
   -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
   -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
@@ -165,7 +234,9 @@ if operation == 'R' then
     local stored = redis.pcall('ZADD', FENCE, ARGV[4], K)
     -- A full memory is no reason to ask again. A master that may not write now, and so kept nothing, may later.
     if type(stored) == 'table' and string.find(stored.err, 'READONLY', 1, true) then return stored end
+    if type(stored) == 'number' then fence = tomb end
   end
+  if ARGV[7] then hand_over(tonumber(ARGV[7]), tonumber(ARGV[8])) end
   if us % 64 == 0 then
     -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
     -- that jumps ahead for a moment must not make this server forget.
@@ -197,9 +268,41 @@ end
 -- snapshot, a failover behind the address, a role flip and FLUSHALL.
 if redis.call('GET', EPOCH) ~= epoch then return {-1, us} end
 
-local function busy()
-  return {0, us, whole(fence or 0), redis.call('PTTL', K),
-          kind == 'string' and redis.call('GET', K) or kind}
+-- The oldest of those that read; of many, of the first that end.
+local function oldest_reader()
+  local oldest
+  for _, reader in ipairs(redis.call('ZRANGE', K, 0, 63)) do
+    if not oldest or reader < oldest then oldest = reader end
+  end
+  return oldest
+end
+
+-- Not taken: fence, milliseconds left, who has it ('zset': some that read), the place in the queue (0: none), and
+-- the oldest that is in the way.
+local function busy(rank, ahead)
+  local holder = kind == 'string' and redis.call('GET', K) or kind
+  return {0, us, whole(fence or 0), redis.call('PTTL', K), holder, rank or 0,
+          ahead or (kind == 'zset' and oldest_reader()) or holder}
+end
+
+-- Joins the queue, or stays in it; the place there, from 1 on, and 0 without one. A memory that is full lets
+-- nobody join, and ends nothing.
+local function enqueue(member, ticket)
+  if member == '' then return 0 end
+  local joined = redis.pcall('ZADD', QUEUE .. K, 'NX', ticket, member)
+  if type(joined) ~= 'number' then return 0 end
+  redis.call('PEXPIRE', QUEUE .. K, QUEUE_MS)
+  return redis.call('ZRANK', QUEUE .. K, member) + 1
+end
+
+-- The waiter that goes before one with this ticket, if any does: older, and still there.
+local function ahead_of(ticket, member)
+  while true do
+    local waiter = head()
+    if not waiter or waiter[1] == member or waiter[6] >= ticket then return nil end
+    if tell(waiter, '') then return waiter end
+    redis.call('ZREM', QUEUE .. K, waiter[1])
+  end
 end
 
 -- Brings what travels with my lock to `version`, never back, and lets it live as long as the key: the version
@@ -216,22 +319,58 @@ local function carry(call, version, bytes, expiry)
   return here
 end
 
--- P: would A find it free? ARGV: 4 mode. Never takes.
+-- P: how does a waiter stand? ARGV: 4 mode, 5 its place in the queue or '', 6 ticket. Takes nothing and hands over
+-- nothing. 6: it is mine, with the fence and its end by this clock. 5: an A would be answered by something else
+-- than "held": taken, or handed to who is older.
 if operation == 'P' then
-  if kind == 'none' or (ARGV[4] == 'S' and kind == 'zset') then return {5, us, whole(fence or 0)} end
-  return busy()
+  if mine and (kind == 'string') == (ARGV[4] == 'X') then
+    local ends = kind == 'string' and ms + redis.call('PTTL', K) or redis.call('ZSCORE', K, token)
+    return {6, us, whole(fence or 0), tonumber(ends)}
+  end
+  local rank = enqueue(ARGV[5], ARGV[6])
+  if kind == 'none' then return {5, us, whole(fence or 0)} end
+  if ARGV[4] == 'S' and kind == 'zset' then
+    local waiter = ahead_of(tonumber(ARGV[6]), ARGV[5])
+    if not waiter or waiter[2] == 'S' then return {5, us, whole(fence or 0)} end
+    return busy(rank, waiter[5])
+  end
+  return busy(rank)
+end
+
+-- Y: yield what was taken or handed over, and stay in the queue. ARGV: 4 place in the queue or '', 5 ticket, 6 next
+-- fence, 7 offer ms; 0: nobody is handed anything, since another has a majority and comes for it. Else it is handed
+-- to who is older.
+if operation == 'Y' then
+  if mine then
+    if kind == 'string' then redis.call('DEL', K) kind = 'none' else redis.call('ZREM', K, token) kind = settle(K) end
+    unload()
+  end
+  local rank = enqueue(ARGV[4], ARGV[5])
+  hand_over(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[5]))
+  return {1, us, whole(fence or 0), rank}
 end
 
 -- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal, 7 accepted
--- skew us, 8 floor (shared: raise the fence to at least this), 9 version and 10
--- bytes of what travels with it, if anything does.
+-- skew us, 8 floor (shared: raise the fence to at least this), 9 place in the queue
+-- for who would wait, or '', 10 ticket, 11 offer ms, 12 version and 13 bytes of what
+-- travels with it, if anything does. Who waits longer goes first.
 if operation == 'A' then
   local mode, expiry = ARGV[4], whole(ms + ARGV[5])
-  local proposal, skew = tonumber(ARGV[6]), tonumber(ARGV[7])
+  local proposal, skew, ticket = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
   if proposal > us + skew then return {-2, us, whole(fence or 0)} end
+  local ahead
+  if not mine and (kind == 'none' or (mode == 'S' and kind == 'zset')) then
+    local waiting = head()
+    if waiting and waiting[1] ~= ARGV[9] and waiting[6] < ticket then
+      hand_over(proposal, tonumber(ARGV[11]), ticket)
+      -- A writer that waits behind readers keeps later readers off.
+      if kind == 'zset' and mode == 'S' then ahead = ahead_of(ticket, ARGV[9]) end
+    end
+  end
+  local function occupied() return busy(enqueue(ARGV[9], ARGV[10]), ahead and ahead[5]) end
   if mode == 'X' then
     local alone = kind == 'zset' and mine and redis.call('ZCARD', K) == 1
-    if not (kind == 'none' or alone or (kind == 'string' and mine)) then return busy() end
+    if not (kind == 'none' or alone or (kind == 'string' and mine)) then return occupied() end
     -- An absent fence counts as the oldest that a client may still propose.
     local floor = fence or us - skew
     local again = kind == 'string' and mine and proposal == floor
@@ -240,23 +379,26 @@ if operation == 'A' then
     end
     raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
     redis.call('SET', K, token, 'PXAT', expiry)
-    return {1, us, ARGV[6], carry(redis.call, ARGV[9], ARGV[10], expiry)}
+    leave(ARGV[9])
+    return {1, us, ARGV[6], carry(redis.call, ARGV[12], ARGV[13], expiry)}
   end
-  if not (kind == 'none' or kind == 'zset') then return busy() end
+  if ahead or not (kind == 'none' or kind == 'zset') then return occupied() end
   if not fence and proposal <= us - skew then return {-3, us, whole(us - skew)} end
   local floor = math.max(tonumber(ARGV[8]), fence or proposal)
   raise(floor, whole(floor))
   redis.call('ZADD', K, expiry, token)
   settle(K)
+  leave(ARGV[9])
   return {1, us, whole(floor)}
 end
 
 -- E: extend. ARGV: 4 mode, 5 ttl ms, 6 repair ('1', '0', or 'g': only where no
--- later attempt has left its fence), 7 fence of the lock, 8 version of what travels
--- with it (shared: data of this token may be here), 9 its bytes. 1: it was mine all
+-- later attempt has left its fence), 7 fence of the lock, 8 offer ms, 9 version of
+-- what travels with it (shared: data of this token may be here), 10 its bytes. 1: it was mine all
 -- the time. 3: it was gone (or only shared), and is set again. 4: it would be, but
 -- only together with the bytes: a key never stands without what travels with it. An
--- exclusive key that is to be shared is converted, and nothing travels with it.
+-- exclusive key that is to be shared is converted, nothing travels with it, and who
+-- waits to read comes in.
 if operation == 'E' then
   local expiry = whole(ms + ARGV[5])
   local own = tonumber(ARGV[7])
@@ -266,7 +408,7 @@ if operation == 'E' then
     and (ARGV[6] == '1' or (ARGV[6] == 'g' and (fence or us - SKEW_US) <= own))
     and redis.call('EXISTS', 'dlock!broken:' .. token) == 0
   if not repair and (not mine or (ARGV[4] == 'X' and kind ~= 'string')) then return busy() end
-  if repair and ARGV[4] == 'X' and ARGV[8] and not ARGV[9] and version_here() < tonumber(ARGV[8]) then
+  if repair and ARGV[4] == 'X' and ARGV[9] and not ARGV[10] and version_here() < tonumber(ARGV[9]) then
     return {4, us, whole(fence or 0)}
   end
   -- An absent fence counts as now - S, and must not become less.
@@ -275,13 +417,15 @@ if operation == 'E' then
   if ARGV[4] == 'X' then
     if repair then redis.call('SET', K, token, 'PXAT', expiry) end
     -- Before the key, if that stays: a full memory refuses the bytes alone, unless something was written already.
-    here = carry(redis.pcall, ARGV[8], ARGV[9], expiry)
+    here = carry(redis.pcall, ARGV[9], ARGV[10], expiry)
     if not repair then redis.call('PEXPIREAT', K, expiry) end
   else
-    if kind == 'string' then redis.call('DEL', K) end
-    if ARGV[8] then unload() end
+    local converted = kind == 'string'
+    if converted then redis.call('DEL', K) end
+    if ARGV[9] then unload() end
     redis.call('ZADD', K, expiry, token)
-    settle(K)
+    kind = settle(K)
+    if converted then hand_over(0, tonumber(ARGV[8])) end
   end
   return {repair and 3 or 1, us, whole(fence or 0), here}
 end

@@ -248,6 +248,8 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 		case EFFECT_RECONNECT:
 			reconnect(cluster, effect->master, "it is not the server that it was, or does not answer");
 			break;
+		case EFFECT_LISTEN:
+			break;
 		}
 	}
 	while (handle && (attempt = lock_take_closed(&handle->lock))) {

@@ -678,6 +678,8 @@ static bool publish(void *context, struct model_master *master, const char *chan
 
 		if (!client->alive || strcmp(client->quorum.settings.channel, channel) != 0 || !link || !link->subscribed)
 			continue;
+		if (grant && world->handed && world->executing)
+			world->handed(world, at, world->executing->key, grant, world->context);
 		for (unsigned copies = 0; grant && copies <= world->echoes; copies++)
 			if (copies == 0 || world->draw(world->context, 4) == 0)
 				tell_later(client, link, grant);
@@ -757,7 +759,9 @@ void world_unsubscribe(struct client *client, unsigned number)
 
 static void execute(struct world *world, unsigned at, const struct model_call *call, struct model_reply *reply)
 {
+	world->executing = call;
 	model_execute(&world->masters[at], call, master_now_us(world, at), reply);
+	world->executing = NULL;
 	if (world->executed)
 		world->executed(world, at, call, reply, world->context);
 }
@@ -769,6 +773,11 @@ static void arrive_there(struct client *client, unsigned master)
 	int64_t back_at_us = client->world->now_us + delay_us(client->world, link, link->back_us);
 	unsigned at = master_of(client, master);
 
+	if (client->world->executed_us[at] == client->world->now_us) {
+		message->there_at_us = client->world->now_us + 1;
+		return;
+	}
+	client->world->executed_us[at] = client->world->now_us;
 	execute(client->world, at, &message->call, &message->reply);
 	if (link->executed > 0 && link->queue[link->executed - 1].back_at_us > back_at_us)
 		back_at_us = link->queue[link->executed - 1].back_at_us;
@@ -1532,8 +1541,10 @@ void world_reset(struct world *world, unsigned count)
 	world->check = NULL;
 	world->granted = NULL;
 	world->executed = NULL;
+	world->handed = NULL;
 	for (unsigned i = 0; i < count; i++) {
 		world->stopped[i] = world->down[i] = false;
+		world->executed_us[i] = 0;
 		world->rates_ppm[i] = 0;
 		model_start(&world->masters[i], i + 1);
 		world->masters[i].publish = publish;

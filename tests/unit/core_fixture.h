@@ -152,7 +152,11 @@ struct world {
 	/* Called when a master (from 0) has carried out a request. */
 	void (*executed)(struct world *world, unsigned master, const struct model_call *call,
 	                 const struct model_reply *reply, void *context);
+	/* Called when a master (from 0), carrying out a request on `key`, hands the lock to a token that is heard of. */
+	void (*handed)(struct world *world, unsigned master, const char *key, const struct model_grant *grant, void *context);
 	void *context;
+	const struct model_call *executing;
+	int64_t executed_us[WORLD_MASTERS]; /* the moment of the last one: no server does two things at once */
 };
 
 /* A world of `count` masters that have just been installed. */

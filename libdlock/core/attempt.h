@@ -103,6 +103,7 @@ struct attempt {
 	char token[TOKEN_MAX];
 	uint64_t ticket;          /* by which waiters are ordered */
 	enum mode mode;
+	enum mode waits_for;      /* as its place in the queue has it, whatever becomes of the mode */
 	bool bid;                 /* it has proposed a fence for an exclusive lock */
 	uint64_t highest;         /* proposal */
 	uint64_t floor;

@@ -43,7 +43,7 @@ bool lock_begin_attempt(struct lock *lock, int64_t now_us)
 		return false;
 	}
 	lock->attempt->lock = lock;
-	lock->attempt->mode = lock->wanted;
+	lock->attempt->mode = lock->attempt->waits_for = lock->wanted;
 	lock->attempt->bid = lock->wanted == MODE_EXCLUSIVE;
 	lock_load(lock);
 	return true;

@@ -191,12 +191,13 @@ void lock_wait_judge(struct lock *lock, int64_t now_us)
 	struct tally t;
 
 	lock_count(lock, &t);
-	if (t.same >= q)
+	/* Rule 5, also for votes that were given before the data were set. */
+	if (t.same >= q && lock->attempt->cargo.version == 0)
 		lock_claim(lock, t.fence, now_us);
 	else if (lock->state == LOCK_POLL)
 		judge_poll(lock, &t, now_us);
 	else if (lock->state == LOCK_WAIT && t.yes + t.outbid >= q && lock->attempt->cargo.version > 0)
-		lock_try(lock, now_us); /* rule 5 */
+		lock_try(lock, now_us);
 }
 
 /* ---- events ---- */

@@ -497,8 +497,8 @@ static void format_call(struct model_call *call, const struct request *request, 
 	call->next = request->next;
 	call->offer_ms = (request->offer_us + 999) / 1000;
 	if (request->queued)
-		snprintf(call->place, sizeof(call->place), "%c:%lld:%s:%s", call->mode, (long long)call->ttl_ms,
-		         quorum->settings.channel, attempt->token);
+		snprintf(call->place, sizeof(call->place), "%c:%lld:%s:%s", attempt->waits_for == MODE_EXCLUSIVE ? 'X' : 'S',
+		         (long long)call->ttl_ms, quorum->settings.channel, attempt->token);
 	format_cargo(call, request);
 }
 

@@ -329,7 +329,7 @@ struct place {
 	char channel[PLACE_MAX], token[PLACE_MAX];
 };
 
-/* The script's ^([XS]):(%d+):([^:]+):(.+)$ */
+/* The script's ^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$ */
 static bool parse_place(const char *member, struct place *ret)
 {
 	size_t digits = member[0] && member[1] == ':' ? strspn(member + 2, "0123456789") : 0, length;
@@ -338,7 +338,8 @@ static bool parse_place(const char *member, struct place *ret)
 	if (!strchr("XS", member[0]) || digits == 0 || channel[-1] != ':')
 		return false;
 	length = strcspn(channel, ":");
-	if (length == 0 || channel[length] != ':' || channel[length + 1] == '\0')
+	if (length == 0 || channel[length] != ':' || !begins_like_a_token(channel + length + 1) ||
+	    strchr(strchr(channel + length, '-') + 1, '-')[1] == '\0')
 		return false;
 	ret->mode = member[0];
 	ret->ttl_ms = strtoll(member + 2, NULL, 10);
@@ -650,7 +651,7 @@ static bool tell(struct run *r, const char *channel, const struct model_grant *g
 	       master->publish(master->publish_context, master, channel, grant);
 }
 
-/* What a waiter is handed, as it stands at the key; a set must be told from one of others'. */
+/* What a waiter is handed, as it stands at the key. */
 static void put_waiter(struct run *r, const struct place *place, int64_t expiry_ms)
 {
 	bool exclusive = place->mode == 'X';
@@ -665,7 +666,6 @@ static void put_waiter(struct run *r, const struct place *place, int64_t expiry_
 		return;
 	}
 	r->key->kind = KIND_ZSET;
-	r->key->foreign = r->key->foreign || !begins_like_a_token(place->token);
 	add_reader(r->key, place->token, expiry_ms);
 	r->kind = settle(r->data, r->call->key, r->ms);
 	r->key = find_key(r->data, r->call->key);

@@ -247,7 +247,8 @@ void lock_wait_answered(struct lock *lock, const struct request *request, const 
 
 	if (!attempt_voted(lock->attempt, request, answer))
 		return;
-	if (request->op == OP_YIELD && vote->missed) {
+	/* What came meanwhile, or was not asked for: a place in the queue there. */
+	if (request->op == OP_YIELD && (vote->missed || (lock->quorum->masters[request->master].listening && !vote->queued))) {
 		vote->missed = false;
 		poll_one(lock, request->master, now_us);
 		return;

@@ -305,6 +305,8 @@ static void executed(struct world *world, unsigned master, const struct model_ca
 		return;
 	}
 	check_lives(sim, master, call, reply);
+	if (sim->plan->mode == SIM_FAIR && (call->operation == 'A' || call->operation == 'P'))
+		note_asked(sim, call);
 	if (call->operation != 'A' && call->operation != 'E')
 		return;
 	check_loaded(sim, master, call);

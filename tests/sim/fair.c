@@ -1,9 +1,10 @@
 /*
  * fair.c - nobody is overtaken by who came later ("In which order" in docs/protocol.md).
  *
- * A call is in line from when a majority of masters has it in its queue, or gives it the lock. Of two that want what
- * only one may have, neither of which has failed on its way, the one that was in line first and has the older ticket
- * gets it first. Only where there are no faults: a message that is late or lost may cost a place.
+ * A call is in line from when a majority of masters has it in its queue, or gives it the lock. Who has a younger ticket, and
+ * has reached any master only after that, does not get it first, if only one may have it. (Who has reached one before may:
+ * two that come at once are not told apart by all masters alike.) Only where there are no faults: a message that is late
+ * or lost may cost a place.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,11 +46,26 @@ static void note_line(struct sim *sim, struct seat *seat)
 		return;
 	}
 	if (seat->ticket != attempt->ticket)
-		seat->in_line_us = NEVER_US;
+		seat->in_line_us = seat->asked_us = NEVER_US;
 	seat->ticket = attempt->ticket;
 	seat->wants = party->lock.wanted;
 	if (seat->in_line_us == NEVER_US && is_in_line(sim, seat))
 		seat->in_line_us = sim_us(sim);
+}
+
+/* A request has been carried out, whatever the answer. */
+void note_asked(struct sim *sim, const struct model_call *call)
+{
+	for (unsigned i = 0; i < sim->plan->clients; i++)
+		for (unsigned j = 0; j < SIM_PARTIES; j++) {
+			struct seat *seat = &sim->seats[i][j];
+
+			if (!seat->party || !seat->party->lock.attempt || strcmp(party_token(seat->party), call->token) != 0)
+				continue;
+			note_line(sim, seat);
+			if (seat->asked_us == NEVER_US)
+				seat->asked_us = sim_us(sim);
+		}
 }
 
 void check_lines(struct sim *sim)
@@ -62,7 +78,7 @@ void check_lines(struct sim *sim)
 /* At a grant to `seat`. What a call that has just ended was noted before is still there. */
 void check_turn(struct sim *sim, const struct seat *seat)
 {
-	if (sim->plan->mode != SIM_FAIR || seat->in_line_us == NEVER_US)
+	if (sim->plan->mode != SIM_FAIR || seat->asked_us == NEVER_US)
 		return;
 	for (unsigned i = 0; i < sim->plan->clients; i++)
 		for (unsigned j = 0; j < SIM_PARTIES; j++) {
@@ -72,7 +88,7 @@ void check_turn(struct sim *sim, const struct seat *seat)
 			    other->party->lock.call != CALL_LOCK)
 				continue;
 			if ((other->wants == MODE_EXCLUSIVE || seat->wants == MODE_EXCLUSIVE) && other->ticket < seat->ticket &&
-			    other->in_line_us < seat->in_line_us)
+			    other->in_line_us < seat->asked_us)
 				sim_violated(sim, "a waiter was overtaken by one that came later");
 		}
 }

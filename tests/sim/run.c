@@ -62,7 +62,8 @@ void sim_open(struct sim *sim, unsigned client, unsigned index)
 
 	memset(seat, 0, sizeof(*seat));
 	seat->key = sim->plan->two_keys ? index : 0;
-	seat->waits_since_us = seat->verifies_since_us = seat->in_line_us = NEVER_US;
+	seat->waits_since_us = seat->verifies_since_us = NEVER_US;
+	seat->in_line_us = seat->asked_us = NEVER_US;
 	seat->party = world_party(&sim->world->clients[client], key_names[seat->key]);
 }
 

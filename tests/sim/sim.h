@@ -117,6 +117,7 @@ struct seat {
 	int64_t waits_since_us;  /* liveness: NEVER_US: it does not wait */
 	int64_t verifies_since_us; /* NEVER_US: it does not verify */
 	int64_t in_line_us;      /* fair: since when its call is in the queue, or has the lock, at a majority; NEVER_US: it is not */
+	int64_t asked_us;        /* fair: since when its call has reached some master */
 	uint64_t ticket;         /* fair: of that call */
 	enum mode wants;
 	bool lapsed;             /* the lock that was granted last was seen when its time was over */
@@ -223,6 +224,7 @@ void majority_handed(struct world *world, unsigned master, const char *key, cons
 /* fair.c */
 void check_lines(struct sim *sim);
 void check_turn(struct sim *sim, const struct seat *seat);
+void note_asked(struct sim *sim, const struct model_call *call);
 
 /* shrink.c */
 void sim_shrink(struct world *world, struct plan *plan, const char *violation);

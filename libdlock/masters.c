@@ -108,6 +108,12 @@ static void view_answered(struct survey *survey, unsigned master, const struct v
 	survey->heard |= UINT32_C(1) << master;
 }
 
+/* Who only looks wants to know as well whether grants can be heard. */
+static bool view_waits(const struct survey *survey)
+{
+	return !((const struct view_survey *)survey)->declares && grants_unknown(survey->cluster);
+}
+
 static void view_free(struct survey *survey)
 {
 	free(survey);
@@ -117,6 +123,7 @@ static const struct survey_kind view_kind = {
 	.all = true,
 	.ask = view_ask,
 	.answered = view_answered,
+	.waits = view_waits,
 	.free = view_free,
 };
 
@@ -163,6 +170,7 @@ int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_opti
 	if (error)
 		return error_fail(-error);
 	count = cluster->quorum.settings.count;
+	grants_listen(cluster);
 	error = view_all(cluster, &config);
 	reports = calloc(count, sizeof(*reports));
 	for (unsigned i = 0; reports && i < count; i++) {

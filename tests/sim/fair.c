@@ -41,7 +41,7 @@ static void note_line(struct sim *sim, struct seat *seat)
 	const struct party *party = seat->party;
 	const struct attempt *attempt = party ? party->lock.attempt : NULL;
 
-	if (!attempt || party->lock.call != CALL_LOCK || party->lock.try_only || !party->client->alive) {
+	if (!attempt || party->lock.call != CALL_LOCK || !party->client->alive) {
 		seat->in_line_us = NEVER_US;
 		return;
 	}
@@ -49,7 +49,8 @@ static void note_line(struct sim *sim, struct seat *seat)
 		seat->in_line_us = seat->asked_us = NEVER_US;
 	seat->ticket = attempt->ticket;
 	seat->wants = party->lock.wanted;
-	if (seat->in_line_us == NEVER_US && is_in_line(sim, seat))
+	/* Who does not wait overtakes, but is not overtaken. */
+	if (seat->in_line_us == NEVER_US && !party->lock.try_only && is_in_line(sim, seat))
 		seat->in_line_us = sim_us(sim);
 }
 
@@ -85,8 +86,9 @@ void check_turn(struct sim *sim, const struct seat *seat)
 			const struct seat *other = &sim->seats[i][j];
 
 			if (other == seat || other->key != seat->key || !other->party || other->in_line_us == NEVER_US ||
-			    other->party->lock.call != CALL_LOCK)
-				continue;
+			    other->party->lock.call != CALL_LOCK ||
+			    other->party->client->quorum.voting < other->party->client->quorum.majority)
+				continue; /* as well: who may not count a majority, since clocks are off, can't have it */
 			if ((other->wants == MODE_EXCLUSIVE || seat->wants == MODE_EXCLUSIVE) && other->ticket < seat->ticket &&
 			    other->in_line_us < seat->asked_us)
 				sim_violated(sim, "a waiter was overtaken by one that came later");

@@ -138,6 +138,10 @@ static void warn(const struct cluster *cluster, unsigned master, struct explanat
 		say(e, "It votes, but who waits for a lock has to ask it again and again, is not served in turn by it, and notices a "
 		       "release later. Permit the user SUBSCRIBE, PUBLISH, and the channels dlock!grants*.",
 		    "%s", node_problem(cluster->listeners[master]));
+	else if (cluster->mute >> master & 1)
+		say(e, "It votes, but hands a lock that is released over to nobody who waits: they notice the release later, and are "
+		       "not served in turn. Permit the user PUBLISH, and the channels dlock!grants*.",
+		    "PUBLISH is not permitted");
 	e->warning = e->problem[0] != '\0';
 }
 

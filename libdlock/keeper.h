@@ -95,6 +95,7 @@ struct cluster {
 	bool listens;                          /* grants are wanted */
 	struct node *listeners[SERVERS_MAX];   /* where they come; NULL: none yet */
 	struct timer listener_timers[SERVERS_MAX];
+	uint32_t mute;                         /* masters that may not publish for this user, as far as was asked */
 	uint32_t dirty;                        /* nodes with commands to write */
 	struct handle *handles;
 	unsigned users;                        /* handles and surveys */

@@ -230,6 +230,8 @@ void survey_answered(struct survey *survey, unsigned master, enum node_answer ki
 		/* The script is on its way to it, before this. */
 		survey->again |= bit;
 		survey->kind->ask(survey, master);
+	} else if (kind == NODE_ERROR && survey->kind->refused) {
+		survey->kind->refused(survey, master, text);
 	}
 	go_on(survey);
 }

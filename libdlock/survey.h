@@ -37,6 +37,8 @@ struct survey_kind {
 	void (*ask)(struct survey *survey, unsigned master);
 	/* An answer: sets its bit in `heard` if it counts, and may ask the same master more. */
 	void (*answered)(struct survey *survey, unsigned master, const struct value *value);
+	/* An error that is final; may be NULL. */
+	void (*refused)(struct survey *survey, unsigned master, const char *text);
 	bool (*waits)(const struct survey *survey);  /* for something besides the answers: rule 4; NULL: never */
 	bool (*agreed)(const struct survey *survey); /* rule 2; NULL: never */
 	void (*ended)(struct survey *survey);        /* may be NULL; must not release it */

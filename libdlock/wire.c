@@ -191,6 +191,14 @@ void wire_format_load(struct wire_command *c)
 	add(c, text, length);
 }
 
+void wire_format_probe(struct wire_command *c, const char *channel)
+{
+	c->argc = 0;
+	add(c, "PUBLISH", 7);
+	add_text(c, channel);
+	add(c, "", 0);
+}
+
 void wire_format_survey(struct wire_command *c, char operation, const char *key, size_t key_length, const char *second,
                         const char *third)
 {

@@ -28,6 +28,8 @@ struct wire_command {
 void wire_format(struct wire_command *ret, const struct request *request, const struct quorum *quorum);
 /* SCRIPT LOAD, after a NOSCRIPT. */
 void wire_format_load(struct wire_command *ret);
+/* PUBLISH of nothing: whether it is permitted, and who listens. */
+void wire_format_probe(struct wire_command *ret, const char *channel);
 /* An operation of people's: Q, B (with `third` ms) on `key`, or L. */
 void wire_format_survey(struct wire_command *ret, char operation, const char *key, size_t key_length, const char *second,
                         const char *third);

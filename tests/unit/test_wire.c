@@ -145,6 +145,16 @@ Test(wire, the_longest_place)
 	expect(&request, words);
 }
 
+Test(wire, probe)
+{
+	wire_format_probe(&command, CHANNEL);
+	cr_assert_eq(command.argc, 3);
+	cr_assert_str_eq(command.argv[0], "PUBLISH");
+	cr_assert_str_eq(command.argv[1], CHANNEL);
+	cr_assert_eq(command.lengths[1], strlen(CHANNEL));
+	cr_assert_eq(command.lengths[2], 0);
+}
+
 /* ---- grants ---- */
 
 static bool parse(const char *text, struct grant *ret)

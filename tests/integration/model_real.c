@@ -259,8 +259,9 @@ bool real_reset(struct real *real, int64_t clock_us)
 {
 	server_clock_freeze(real->clock, clock_us);
 	real->publishes = true;
-	return is_ok(real, "ACL", "SETUSER", "default", "+publish") && is_ok(real, "REPLICAOF", "NO", "ONE", NULL) && is_ok(real, "CONFIG", "SET", "maxmemory", "0") &&
-	       is_ok(real, "FLUSHALL", NULL, NULL, NULL) && is_ok(real, "SCRIPT", "FLUSH", NULL, NULL) &&
+	return is_ok(real, "ACL", "SETUSER", "default", "+publish") && is_ok(real, "REPLICAOF", "NO", "ONE", NULL) &&
+	       is_ok(real, "CONFIG", "SET", "maxmemory", "0") && is_ok(real, "FLUSHALL", NULL, NULL, NULL) &&
+	       is_ok(real, "SCRIPT", "FLUSH", NULL, NULL) &&
 	       load_script(real) && load_dump(real);
 }
 

@@ -290,7 +290,9 @@ static const char *draw_token(struct steps *steps, const struct model_master *mo
 		if (is_ours(waiter))
 			return waiter;
 	}
-	return owner && (is_ours(owner) || strcmp(owner, foreign_values[1]) == 0) && chance(steps, 500) ? owner : token((unsigned)draw(steps, TOKENS));
+	if (owner && (is_ours(owner) || strcmp(owner, foreign_values[1]) == 0) && chance(steps, 500))
+		return owner;
+	return token((unsigned)draw(steps, TOKENS));
 }
 
 static char draw_operation(struct steps *steps)

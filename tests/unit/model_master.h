@@ -208,7 +208,7 @@ bool model_may_vote(const struct model_master *master, int64_t world_us);
 /* Whose exclusive lock is at `key` now; NULL: nobody's. */
 const char *model_owner(const struct model_master *master, const char *key, int64_t world_us);
 uint64_t model_fence(const struct model_master *master, const char *key);
-/* Who waits for `key` now, in order, at most `max`: their number. The members live as long as the data is not changed. */
+/* Who waits for `key` now, in order, at most `max`: their number. The members live until the data is changed. */
 unsigned model_queue(const struct model_master *master, const char *key, int64_t world_us, const char *members[],
                      unsigned max);
 /* The hash that is there for a lock's key now, of whichever token; NULL: none. */

@@ -2843,6 +2843,115 @@ Test(data, set_while_it_is_given_back_it_waits_for_the_next_lock)
 	world_free(w);
 }
 
+/* ---- grants ---- */
+
+enum spoilt {
+	NOTHING, ITS_TOKEN, ITS_EPOCH, ITS_TIME, ITS_CLOCK, ITS_FENCE, ITS_END, ITS_MASTER, ITS_PLACE, BY_A_YIELD, SPOILT
+};
+
+/* What the first master would tell who waits. */
+static struct grant grant_for(const struct world *w, const struct party *party)
+{
+	int64_t master_us = master_now_us(w, 0) + w->masters[0].clock_us;
+	struct grant grant = {.fence = (uint64_t)master_us, .master_us = master_us, .expiry_ms = master_us / 1000 + 1000};
+
+	snprintf(grant.epoch, sizeof(grant.epoch), "%s", party->client->quorum.masters[0].view.epoch);
+	snprintf(grant.token, sizeof(grant.token), "%s", party_token(party));
+	return grant;
+}
+
+static void spoil(struct party *party, struct grant *grant, enum spoilt what)
+{
+	struct vote *vote = &party->lock.attempt->votes[0];
+
+	switch (what) {
+	case ITS_TOKEN: grant->token[strcspn(grant->token, "-") + 32] ^= 1; break;
+	case ITS_EPOCH: grant->epoch[0] ^= 1; break;
+	case ITS_TIME:
+		grant->master_us = vote->answered_us;
+		grant->expiry_ms = vote->answered_us / 1000 + 1000;
+		break;
+	case ITS_CLOCK:
+		grant->master_us += 500 * MS;
+		grant->expiry_ms += 500;
+		break;
+	case ITS_FENCE: grant->fence += SKEW_US + 1 * SECONDS; break;
+	case ITS_END: grant->expiry_ms += 1000; break;
+	case ITS_MASTER: party->client->quorum.masters[0].standing = STANDING_QUARANTINED; break;
+	case ITS_PLACE: vote->queued = false; break;
+	case BY_A_YIELD: vote->yielding = true; break;
+	default: break;
+	}
+}
+
+Test(grants, count_only_if_all_fits)
+{
+	for (enum spoilt what = NOTHING; what < SPOILT; what++) {
+		struct world *w = world_ready(3, 2);
+		struct party *holder = party_in(w, 0), *a = party_in(w, 1);
+		struct effects effects = {0};
+		struct grant grant;
+
+		party_lock(holder, X, -1);
+		world_run(w, 1 * MS);
+		party_lock(a, X, -1);
+		world_run(w, 10 * MS);
+		grant = grant_for(w, a);
+		spoil(a, &grant, what);
+		lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
+		cr_assert_eq(a->lock.attempt->votes[0].ballot == BALLOT_YES, what == NOTHING, "%d", (int)what);
+		cr_assert_eq(a->lock.attempt->votes[0].missed, what == BY_A_YIELD, "%d", (int)what);
+		cr_assert_eq(effects.count, 0);
+		world_free(w);
+	}
+}
+
+Test(grants, told_again_say_nothing)
+{
+	struct world *w = world_ready(3, 2);
+	struct party *holder = party_in(w, 0), *a = party_in(w, 1);
+	struct effects effects = {0};
+	struct grant grant;
+
+	party_lock(holder, X, -1);
+	world_run(w, 1 * MS);
+	party_lock(a, X, -1);
+	world_run(w, 10 * MS);
+	grant = grant_for(w, a);
+	lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
+	cr_assert_eq(a->lock.attempt->votes[0].ballot, BALLOT_YES);
+	a->lock.attempt->votes[0].ballot = BALLOT_BUSY;
+	lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
+	cr_assert_eq(a->lock.attempt->votes[0].ballot, BALLOT_BUSY);
+	world_free(w);
+}
+
+Test(grants, after_the_claim_are_proof_only_with_its_fence)
+{
+	for (unsigned other = 0; other <= 1; other++) {
+		struct world *w = world_ready(3, 2);
+		struct party *holder = party_in(w, 0), *a = party_in(w, 1);
+		struct effects effects = {0};
+		struct grant grant;
+
+		party_lock(holder, X, -1);
+		world_run(w, 1 * MS);
+		party_lock(a, X, -1);
+		world_run(w, 10 * MS);
+		party_unlock(holder);
+		world_run(w, 10 * MS);
+		cr_assert(party_holds(a, X));
+		grant = grant_for(w, a);
+		grant.fence = a->lock.fence + other;
+		lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
+		cr_assert_eq(a->lock.attempt->votes[0].proven, !other);
+		/* It ends soon, and is prolonged at once. */
+		cr_assert_eq(effects.count, 1);
+		cr_assert_eq(effects.list[0].request.op, OP_EXTEND);
+		world_free(w);
+	}
+}
+
 /* ---- out of memory ---- */
 
 /* Linked with -Wl,--wrap=malloc,--wrap=calloc: each allocation of the core can be made to fail. */

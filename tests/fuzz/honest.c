@@ -251,10 +251,12 @@ static void say_list(struct honest *honest, int64_t world_us)
 
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
 		count += keys[i].name[0] && model_holds(&honest->model, keys[i].name, NULL, world_us);
-	say(honest, "*%u\r\n:1\r\n:%" PRId64 "\r\n$1\r\n0\r\n", 3 + count, world_us + honest->model.clock_us);
+	say(honest, "*%u\r\n:1\r\n:%" PRId64 "\r\n$1\r\n0\r\n", 3 + 2 * count, world_us + honest->model.clock_us);
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
-		if (keys[i].name[0] && model_holds(&honest->model, keys[i].name, NULL, world_us))
+		if (keys[i].name[0] && model_holds(&honest->model, keys[i].name, NULL, world_us)) {
 			say_holders(honest, keys[i].name, world_us);
+			say(honest, ":0\r\n"); /* how many wait: the model has no queue */
+		}
 }
 
 /* ---- the script ---- */
@@ -328,8 +330,9 @@ static char run_script(struct honest *honest, int64_t world_us)
 		return 'L';
 	}
 	if (call.operation == 'Q') {
-		say(honest, "*3\r\n:1\r\n:%" PRId64 "\r\n", world_us + honest->model.clock_us);
+		say(honest, "*5\r\n:1\r\n:%" PRId64 "\r\n", world_us + honest->model.clock_us);
 		say_holders(honest, call.key, world_us);
+		say(honest, "*0\r\n:0\r\n"); /* who waits: the model has no queue */
 		return 'Q';
 	}
 	if (strchr("IN", call.operation)) {

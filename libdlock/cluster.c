@@ -248,6 +248,9 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 		case EFFECT_RECONNECT:
 			reconnect(cluster, effect->master, "it is not the server that it was, or does not answer");
 			break;
+		case EFFECT_LISTEN:
+			grants_listen(cluster);
+			break;
 		}
 	}
 	while (handle && (attempt = lock_take_closed(&handle->lock))) {
@@ -414,6 +417,8 @@ void cluster_timer(struct cluster *cluster, struct timer *timer, int64_t now_us)
 		node_tick(cluster->nodes[master], now_us);
 		timers_set(&keeper.timers, timer, node_next_us(cluster->nodes[master]));
 		cluster_settle(cluster, NULL);
+	} else if (timer->kind == TIMER_LISTENER) {
+		grants_timer(cluster, timer, now_us);
 	} else if (timer->kind == TIMER_CLUSTER) {
 		quorum_timer(cluster, now_us);
 	} else if (cluster->users == 0 && !cluster->closed) {
@@ -424,6 +429,12 @@ void cluster_timer(struct cluster *cluster, struct timer *timer, int64_t now_us)
 }
 
 /* ---- life ---- */
+
+/* Two connections a master, and the cluster's own. */
+static size_t timers_of(unsigned server_count)
+{
+	return 2 * (size_t)server_count + 2;
+}
 
 static void cluster_free(struct cluster *cluster)
 {
@@ -436,9 +447,10 @@ static void cluster_free(struct cluster *cluster)
 		node_free(cluster->nodes[i]);
 		timers_set(&keeper.timers, &cluster->node_timers[i], INT64_MAX);
 	}
+	grants_free(cluster);
 	timers_set(&keeper.timers, &cluster->timer, INT64_MAX);
 	timers_set(&keeper.timers, &cluster->idle_timer, INT64_MAX);
-	keeper.timer_count -= cluster->config.server_count + 2;
+	keeper.timer_count -= timers_of(cluster->config.server_count);
 	for (struct attempt *a = cluster->closed, *next; a; a = next) {
 		next = a->next;
 		attempt_free(a);
@@ -451,7 +463,8 @@ static void cluster_free(struct cluster *cluster)
 	free(cluster);
 }
 
-static void init_quorum(struct cluster *cluster)
+/* 0 or -errno. */
+static int init_quorum(struct cluster *cluster)
 {
 	const struct config *config = &cluster->config;
 	const char *addresses[SERVERS_MAX];
@@ -468,7 +481,10 @@ static void init_quorum(struct cluster *cluster)
 		quorum_fingerprint(settings.tags[i], &addresses[i], 1);
 	}
 	quorum_fingerprint(settings.fingerprint, addresses, config->server_count);
+	if (grants_channel(settings.channel, sizeof(settings.channel), settings.quarantine) < 0)
+		return -EIO;
 	quorum_init(&cluster->quorum, &settings);
+	return 0;
 }
 
 static int make_nodes(struct cluster *cluster)
@@ -496,7 +512,7 @@ static int make_nodes(struct cluster *cluster)
 static int cluster_new(struct config *config, struct cluster **ret)
 {
 	struct cluster *cluster = calloc(1, sizeof(*cluster));
-	size_t timers = config->server_count + 2;
+	size_t timers = timers_of(config->server_count);
 	int error;
 
 	if (!cluster || keeper_reserve_timers(timers) < 0) {
@@ -509,8 +525,9 @@ static int cluster_new(struct config *config, struct cluster **ret)
 	cluster->closed_next_us = INT64_MAX;
 	cluster->timer = (struct timer){.owner = cluster, .kind = TIMER_CLUSTER};
 	cluster->idle_timer = (struct timer){.owner = cluster, .kind = TIMER_IDLE};
-	init_quorum(cluster);
-	error = make_nodes(cluster);
+	error = init_quorum(cluster);
+	if (!error)
+		error = make_nodes(cluster);
 	if (error) {
 		cluster_free(cluster);
 		return error;
@@ -561,6 +578,7 @@ void cluster_abandon_after_fork(struct cluster *cluster)
 	for (unsigned i = 0; i < cluster->config.server_count; i++)
 		if (cluster->nodes[i])
 			node_abandon(cluster->nodes[i]);
+	grants_abandon_after_fork(cluster);
 }
 
 int cluster_send_survey(struct cluster *cluster, unsigned master, const struct wire_command *command,

@@ -34,6 +34,7 @@ static const struct name {
 	{"wire", DEBUG_WIRE, "commands and replies, without passwords"},
 	{"keeper", DEBUG_KEEPER, "the thread, its timers and requests"},
 	{"handle", DEBUG_HANDLE, "descriptors and public calls"},
+	{"grants", DEBUG_GRANTS, "what masters hand over to who waits"},
 	{"all", ALL_MASKS, "all of them"},
 };
 

@@ -24,7 +24,8 @@ enum debug_mask {
 	DEBUG_WIRE = 1 << 3,   /* commands and replies */
 	DEBUG_KEEPER = 1 << 4, /* the thread, its timers and requests */
 	DEBUG_HANDLE = 1 << 5, /* descriptors and public calls */
-	DEBUG_UNREAD = 1 << 6, /* not a mask: DLOCK_DEBUG was not read yet */
+	DEBUG_GRANTS = 1 << 6, /* what masters hand over, and the connections for it */
+	DEBUG_UNREAD = 1 << 7, /* not a mask: DLOCK_DEBUG was not read yet */
 };
 
 extern atomic_uint debug_masks; /* private to debug_on() */

@@ -134,6 +134,14 @@ static void warn(const struct cluster *cluster, unsigned master, struct explanat
 	else if (!facts->always_known)
 		say(e, "Its durability can't be verified, so after a restart it waits out max_ttl. Permit the user CONFIG GET.",
 		    "CONFIG GET is not permitted");
+	else if (cluster->listeners[master] && node_is_refused(cluster->listeners[master]))
+		say(e, "It votes, but who waits for a lock has to ask it again and again, is not served in turn by it, and notices a "
+		       "release later. Permit the user SUBSCRIBE, PUBLISH, and the channels dlock!grants*.",
+		    "%s", node_problem(cluster->listeners[master]));
+	else if (cluster->mute >> master & 1)
+		say(e, "It votes, but hands a lock that is released over to nobody who waits: they notice the release later, and are "
+		       "not served in turn. Permit the user PUBLISH, and the channels dlock!grants*.",
+		    "PUBLISH is not permitted");
 	e->warning = e->problem[0] != '\0';
 }
 

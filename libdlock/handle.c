@@ -13,30 +13,46 @@
 #include "debug.h"
 #include "identity.h"
 
-/* ---- the table ---- */
+/* ---- the tables ---- */
 
-static size_t slot_of(uint64_t cookie)
+static size_t slot_of(uint64_t number)
 {
-	return (size_t)(cookie * 0x9e3779b97f4a7c15u >> 32) & (keeper.table_size - 1);
+	return (size_t)(number * 0x9e3779b97f4a7c15u >> 32) & (keeper.table_size - 1);
+}
+
+static void put(struct handle *handle)
+{
+	struct handle **by_cookie = &keeper.table[slot_of(handle->cookie)];
+	struct handle **by_route = &keeper.routes[slot_of(handle->route)];
+
+	handle->next_in_table = *by_cookie;
+	*by_cookie = handle;
+	handle->next_in_routes = *by_route;
+	*by_route = handle;
 }
 
 static int grow_table(void)
 {
 	size_t old_size = keeper.table_size, size = old_size ? old_size * 2 : 64;
-	struct handle **old = keeper.table, **table;
+	struct handle **old = keeper.table, **table, **routes;
 
 	if (keeper.handle_count < old_size)
 		return 0;
 	table = calloc(size, sizeof(struct handle *));
-	if (!table)
+	routes = calloc(size, sizeof(struct handle *));
+	if (!table || !routes) {
+		free(table);
+		free(routes);
 		return -ENOMEM;
+	}
+	free(keeper.routes);
 	keeper.table = table;
+	keeper.routes = routes;
 	keeper.table_size = size;
 	for (size_t i = 0; i < old_size; i++)
 		for (struct handle *h = old[i], *next; h; h = next) {
 			next = h->next_in_table;
-			h->next_in_table = table[slot_of(h->cookie)];
-			table[slot_of(h->cookie)] = h;
+			put(h);
 		}
 	free(old);
 	return 0;
@@ -51,12 +67,19 @@ struct handle *handle_find(uint64_t cookie)
 	return h;
 }
 
+struct handle *handle_find_token(const char *token)
+{
+	uint64_t route = token_text_route(token);
+	struct handle *h = keeper.table_size ? keeper.routes[slot_of(route)] : NULL;
+
+	while (h && h->route != route)
+		h = h->next_in_routes;
+	return h;
+}
+
 static void remember(struct handle *handle)
 {
-	size_t slot = slot_of(handle->cookie);
-
-	handle->next_in_table = keeper.table[slot];
-	keeper.table[slot] = handle;
+	put(handle);
 	keeper.handle_count++;
 	handle->next = handle->cluster->handles;
 	handle->link = &handle->cluster->handles;
@@ -72,6 +95,10 @@ static void forget(struct handle *handle)
 	while (*link != handle)
 		link = &(*link)->next_in_table;
 	*link = handle->next_in_table;
+	link = &keeper.routes[slot_of(handle->route)];
+	while (*link != handle)
+		link = &(*link)->next_in_routes;
+	*link = handle->next_in_routes;
 	keeper.handle_count--;
 	*handle->link = handle->next;
 	if (handle->next)
@@ -348,6 +375,7 @@ static int make_lock(struct handle *handle, const struct config *config, const c
 	if (getrandom(settings.random, sizeof(settings.random), 0) != (ssize_t)sizeof(settings.random) ||
 	    getrandom(&settings.jitter, sizeof(settings.jitter), 0) != (ssize_t)sizeof(settings.jitter))
 		return -EIO;
+	handle->route = token_route(settings.random);
 	memcpy(key, config->prefix, prefix_length);
 	memcpy(key + prefix_length, name, name_length);
 	token_identity(identity);

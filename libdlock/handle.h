@@ -1,8 +1,8 @@
 /*
  * handle.h - descriptors and the calls on them, for the public functions.
  *
- * Owns: the table from a descriptor's socket cookie to its lock, and the queue
- * of calls on it. A look-up goes by the cookie, never by the number alone, so
+ * Owns: the table from a descriptor's socket cookie to its lock, the one from the
+ * tokens of a lock to its descriptor, and the queue of calls on it. A look-up goes by the cookie, never by the number alone, so
  * that a copy is the same descriptor and a number that was used again is not.
  */
 #ifndef DLOCK_HANDLE_H

@@ -137,6 +137,8 @@ static void run_event(const struct epoll_event *event)
 		node_ready(node, fd, event->events, now_us);
 		cluster->dirty |= UINT32_C(1) << node_index(node);
 		cluster_settle(cluster, NULL);
+	} else if (watch->kind == WATCH_LISTENER) {
+		grants_ready(watch->cluster, watch->object, fd, event->events, now_us);
 	} else {
 		handle_hung_up(watch->object, now_us);
 	}
@@ -225,7 +227,7 @@ static void forget_parent(void)
 	keeper.watch_count = 0;
 	keeper.timers = (struct timers){0};
 	keeper.timer_count = 0;
-	keeper.table = NULL;
+	keeper.table = keeper.routes = NULL;
 	keeper.table_size = keeper.handle_count = 0;
 }
 

@@ -11,6 +11,9 @@
  * replies, descriptors that were closed, and one timerfd for the earliest
  * timer, takes the mutex, and steps the core.
  *
+ * A cluster has one connection a master, and once somebody had to wait for a
+ * lock, a second one on which the masters tell what they hand over (grants.c).
+ *
  * Lock order: the mutex is the only lock. Nothing blocks while it is held.
  *
  * fork(2): the mutex is held across fork, so that the child's copy is whole. In
@@ -50,9 +53,10 @@ struct user_call {
 };
 
 struct handle {
-	struct handle *next_in_table;
+	struct handle *next_in_table, *next_in_routes;
 	struct handle *next, **link; /* in the cluster's list */
 	uint64_t cookie;             /* of the user's end */
+	uint64_t route;              /* of all tokens of its lock */
 	int keeper_fd;
 	bool nonblock;
 	bool closing;
@@ -88,6 +92,10 @@ struct cluster {
 	struct timer node_timers[SERVERS_MAX];
 	char problems[SERVERS_MAX][256];       /* why it is not connected */
 	struct node_facts facts[SERVERS_MAX];
+	bool listens;                          /* grants are wanted */
+	struct node *listeners[SERVERS_MAX];   /* where they come; NULL: none yet */
+	struct timer listener_timers[SERVERS_MAX];
+	uint32_t mute;                         /* masters that may not publish for this user, as far as was asked */
 	uint32_t dirty;                        /* nodes with commands to write */
 	struct handle *handles;
 	unsigned users;                        /* handles and surveys */
@@ -104,7 +112,7 @@ struct cluster {
 
 struct watch {
 	uint32_t generation;
-	enum { WATCH_NONE, WATCH_NODE, WATCH_HANDLE } kind;
+	enum { WATCH_NONE, WATCH_NODE, WATCH_LISTENER, WATCH_HANDLE } kind;
 	void *object;
 	struct cluster *cluster;
 };
@@ -121,7 +129,7 @@ struct keeper {
 	struct timers timers;
 	size_t timer_count;
 	struct cluster *clusters;
-	struct handle **table;
+	struct handle **table, **routes; /* by cookie, by route; of the same size */
 	size_t table_size, handle_count;
 	/* Descriptors of the parent, in a child of fork. */
 	uint64_t *inherited;
@@ -145,7 +153,7 @@ int keeper_watch(int fd, uint32_t events, struct watch watch);
 /* Room for the timers of a cluster or handle. 0 or -ENOMEM. */
 int keeper_reserve_timers(size_t more);
 
-enum timer_kind { TIMER_NODE, TIMER_CLUSTER, TIMER_IDLE, TIMER_HANDLE, TIMER_SURVEY };
+enum timer_kind { TIMER_NODE, TIMER_LISTENER, TIMER_CLUSTER, TIMER_IDLE, TIMER_HANDLE, TIMER_SURVEY };
 
 /* ---- cluster.c: masters and the locks on them ---- */
 
@@ -166,6 +174,19 @@ struct wire_command;
 int cluster_send_survey(struct cluster *cluster, unsigned master, const struct wire_command *command,
                         struct survey *survey, int64_t now_us);
 
+/* ---- grants.c: what masters hand over to who waits ---- */
+
+/* The channel of this process for this cluster. 0 or -EIO. */
+int grants_channel(char *out, size_t size, bool quarantine);
+/* Listen to all masters from now on, if that is not so already. */
+void grants_listen(struct cluster *cluster);
+/* Some master is reached, and whether it may be listened to is not known yet, but will be. */
+bool grants_unknown(const struct cluster *cluster);
+void grants_ready(struct cluster *cluster, struct node *listener, int fd, uint32_t events, int64_t now_us);
+void grants_timer(struct cluster *cluster, struct timer *timer, int64_t now_us);
+void grants_free(struct cluster *cluster);
+void grants_abandon_after_fork(struct cluster *cluster);
+
 /* ---- survey.c: questions to all masters ---- */
 
 void survey_answered(struct survey *survey, unsigned master, enum node_answer kind, const struct value *value,
@@ -177,6 +198,8 @@ void survey_tick(struct survey *survey, int64_t now_us);
 /* ---- handle.c: descriptors and the calls on them ---- */
 
 struct handle *handle_find(uint64_t cookie);
+/* Whose lock made `token`, which token_parse() accepts; NULL: none of this process. */
+struct handle *handle_find_token(const char *token);
 /* The core has ended the call under way. */
 void handle_done(struct handle *handle, int error);
 void handle_lost(struct handle *handle);

@@ -102,10 +102,34 @@ static void view_ask(struct survey *survey, unsigned master)
 	survey_ask(survey, master, &command);
 }
 
+/* First what it knows of itself; then, for who only looks, whether it may hand locks over. */
 static void view_answered(struct survey *survey, unsigned master, const struct value *value)
 {
-	cluster_viewed(survey->cluster, master, NODE_REPLY, value, keeper_now_us());
+	struct cluster *cluster = survey->cluster;
+	struct wire_command command;
+
+	if (survey->heard >> master & 1) {
+		cluster->mute &= ~(UINT32_C(1) << master);
+		return;
+	}
+	cluster_viewed(cluster, master, NODE_REPLY, value, keeper_now_us());
 	survey->heard |= UINT32_C(1) << master;
+	if (((const struct view_survey *)survey)->declares)
+		return;
+	wire_format_probe(&command, cluster->quorum.settings.channel);
+	survey_ask(survey, master, &command);
+}
+
+static void view_refused(struct survey *survey, unsigned master, const char *text)
+{
+	if (survey->heard >> master & 1 && strncmp(text, "NOPERM", strlen("NOPERM")) == 0)
+		survey->cluster->mute |= UINT32_C(1) << master;
+}
+
+/* Who only looks wants to know as well whether grants can be heard. */
+static bool view_waits(const struct survey *survey)
+{
+	return !((const struct view_survey *)survey)->declares && grants_unknown(survey->cluster);
 }
 
 static void view_free(struct survey *survey)
@@ -117,6 +141,8 @@ static const struct survey_kind view_kind = {
 	.all = true,
 	.ask = view_ask,
 	.answered = view_answered,
+	.refused = view_refused,
+	.waits = view_waits,
 	.free = view_free,
 };
 
@@ -163,6 +189,7 @@ int dlock_masters_with(dlock_master_fn *each, void *arg, const struct dlock_opti
 	if (error)
 		return error_fail(-error);
 	count = cluster->quorum.settings.count;
+	grants_listen(cluster);
 	error = view_all(cluster, &config);
 	reports = calloc(count, sizeof(*reports));
 	for (unsigned i = 0; reports && i < count; i++) {

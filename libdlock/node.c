@@ -31,6 +31,7 @@
 
 #define BACKOFF_MIN_US 20000
 #define BACKOFF_MAX_US 1000000
+#define BACKOFF_REFUSED_US 10000000 /* of a listener that may not subscribe */
 #define ATTEMPT_MIN_US 1000000
 #define READ_SIZE 16384     /* what redisBufferRead() takes at once */
 #define READS_MAX 64        /* at one event: other masters want their turn */
@@ -285,10 +286,15 @@ static void remember_connection(struct node *node)
 void node_end(struct node *node, const char *why)
 {
 	copy_sentence(node->problem, why);
-	if (node->phase == NODE_CONNECTED)
+	node->tried = true;
+	if (node->phase == NODE_CONNECTED && node->channel == NULL)
 		remember_connection(node);
 	else if (node->phase == NODE_ASKING)
 		node->address_turn += node->address_tried;
+	node->refused = node->refusal;
+	node->refusal = false;
+	if (node->refused)
+		node->backoff_us = BACKOFF_REFUSED_US;
 	node_connect_close(node);
 	node->phase = NODE_WAITING;
 	node->wake_us = node->now_us + next_backoff_us(node);
@@ -343,6 +349,17 @@ static void end_for_protocol(struct node *node)
 
 /* --- replies ----------------------------------------------------------------------------- */
 
+static void log_connected(const struct node *node)
+{
+	if (node->channel != NULL)
+		debug_log(DEBUG_NODE, "%s: listens to %s", node->server->address, node->channel);
+	else
+		debug_log(DEBUG_NODE, "%s: connected: %s, role %s, persistence %s, connection %" PRId64 ", run %s%s%s",
+		          node->server->address, node->facts.version_text, node->facts.role, node->facts.persistence,
+		          node->client_id, node->facts.run_id, node->facts.detail[0] != '\0' ? "; " : "",
+		          node->facts.detail);
+}
+
 static void become_connected(struct node *node)
 {
 	node->phase = NODE_CONNECTED;
@@ -350,9 +367,9 @@ static void become_connected(struct node *node)
 	node->backoff_us = BACKOFF_MIN_US;
 	node->address_turn = node->address_tried > 0 ? node->address_turn + node->address_tried - 1 : 0;
 	node->problem[0] = '\0';
-	debug_log(DEBUG_NODE, "%s: connected: %s, role %s, persistence %s, connection %" PRId64 ", run %s%s%s",
-	          node->server->address, node->facts.version_text, node->facts.role, node->facts.persistence,
-	          node->client_id, node->facts.run_id, node->facts.detail[0] != '\0' ? "; " : "", node->facts.detail);
+	node->tried = true;
+	node->refused = false;
+	log_connected(node);
 	node->callbacks++;
 	node->owner.connected(node->owner.context, node, &node->facts);
 	node->callbacks--;
@@ -371,6 +388,22 @@ static bool take_answer(struct node *node, const struct value *value)
 	case HANDSHAKE_GOES_ON:
 		break;
 	}
+	return true;
+}
+
+/* What a listener hears. False: the connection has ended. */
+static bool take_message(struct node *node, const struct value *value)
+{
+	size_t length = 0;
+	const char *payload = node_message(node, value, &length);
+
+	if (payload == NULL) {
+		node_end(node, "sent something that is no message of the channel that was subscribed to");
+		return false;
+	}
+	node->callbacks++;
+	node->owner.message(node->owner.context, node, payload, length);
+	node->callbacks--;
 	return true;
 }
 
@@ -393,6 +426,13 @@ static bool take_reply(struct node *node, const struct value *value)
 		node->owner.reply(node->owner.context, node, command.tag, NODE_REPLY, value, NULL, command.sent_us);
 	node->callbacks--;
 	return true;
+}
+
+static bool take_value(struct node *node, const struct value *value)
+{
+	if (node->phase == NODE_ASKING)
+		return take_answer(node, value);
+	return node->channel != NULL ? take_message(node, value) : take_reply(node, value);
 }
 
 /* Keeps how the reply that is read begins: after a protocol error hiredis has thrown
@@ -456,7 +496,7 @@ static bool take_replies(struct node *node, size_t got)
 		}
 		if (reply == NULL)
 			break;
-		if (!(node->phase == NODE_ASKING ? take_answer(node, reply) : take_reply(node, reply)))
+		if (!take_value(node, reply))
 			return false;
 		value_arena_reset(&node->arena);
 		if (node->doomed) {
@@ -553,6 +593,16 @@ struct node *node_new(const struct config *config, const struct server *server, 
 	return node;
 }
 
+struct node *node_new_listener(const struct config *config, const struct server *server, unsigned index,
+                               const struct node_owner *owner, uint64_t random, const char *channel)
+{
+	struct node *node = node_new(config, server, index, owner, random);
+
+	if (node != NULL)
+		node->channel = channel;
+	return node;
+}
+
 void node_free(struct node *node)
 {
 	if (node == NULL)
@@ -622,7 +672,7 @@ int node_send(struct node *node, int argc, const char *const *argv, const size_t
 {
 	size_t size = 0;
 
-	if (!node_is_connected(node))
+	if (!node_is_connected(node) || node->channel != NULL)
 		return -ENOTCONN;
 	for (int i = 0; i < argc; i++)
 		size += lengths[i];
@@ -686,6 +736,16 @@ const struct server *node_server(const struct node *node)
 const char *node_problem(const struct node *node)
 {
 	return node->doomed ? node->doom : node->problem;
+}
+
+bool node_is_refused(const struct node *node)
+{
+	return node->refused;
+}
+
+bool node_has_tried(const struct node *node)
+{
+	return node->tried;
 }
 
 int64_t node_oldest_sent_us(const struct node *node)

@@ -20,6 +20,11 @@
  * after a back-off (20 ms doubling to 1 s, +-25 %, from the jitter in
  * `random`). Callbacks may call node_send() and node_reconnect() (which is
  * carried out after the callback), never node_free().
+ *
+ * A listener (node_new_listener()) is the same but for what it says: AUTH and
+ * SUBSCRIBE. It is connected when the subscription is confirmed, hands on each
+ * message, takes no commands, and ends at anything else. Where SUBSCRIBE is
+ * refused, the back-off is BACKOFF_REFUSED_US: only a person can mend that.
  */
 #ifndef DLOCK_NODE_H
 #define DLOCK_NODE_H
@@ -81,12 +86,17 @@ struct node_owner {
 	/* The outcome of one node_send(). `tag` as given there. */
 	void (*reply)(void *context, struct node *node, void *tag, enum node_answer answer, const struct value *value,
 	              const char *text, int64_t sent_us);
+	/* Listeners only: what was published to its channel; NUL-terminated, but may hold others. */
+	void (*message)(void *context, struct node *node, const char *payload, size_t length);
 };
 
 /* A node for `server`; both `config` and `server` must outlive it. NULL: out of memory. `index` is
  * its place in the configuration. `random` seeds the jitter. */
 struct node *node_new(const struct config *config, const struct server *server, unsigned index,
                       const struct node_owner *owner, uint64_t random);
+/* The same for a listener to `channel`, which must outlive it as well. */
+struct node *node_new_listener(const struct config *config, const struct server *server, unsigned index,
+                               const struct node_owner *owner, uint64_t random, const char *channel);
 void node_free(struct node *node); /* closes; reports nothing more. NULL is fine */
 
 void node_start(struct node *node, int64_t now_us);
@@ -116,6 +126,8 @@ bool node_is_connected(const struct node *node); /* the handshake's questions ar
 unsigned node_index(const struct node *node);
 const struct server *node_server(const struct node *node);
 const char *node_problem(const struct node *node);   /* why it is not connected, a sentence; "" if it is */
+bool node_is_refused(const struct node *node);       /* a listener: because its last attempt to subscribe was refused */
+bool node_has_tried(const struct node *node);        /* it is connected, or an attempt has ended */
 int64_t node_oldest_sent_us(const struct node *node); /* of the commands without an answer; INT64_MAX: none */
 int64_t node_latency_us(const struct node *node);     /* of the last answer; -1: none yet */
 

@@ -14,6 +14,9 @@
  * CLIENT KILL of the previous connection is asked when INFO has told that it is
  * still the same incarnation of the server: after a restart the numbers of
  * connections begin anew, and the old number may be somebody else's by now.
+ *
+ * A listener asks nothing but AUTH and SUBSCRIBE: channels know no database, and
+ * no facts are needed of a server whose messages are only hints.
  */
 #include "node_internal.h"
 #include "script.h"
@@ -37,6 +40,7 @@ static const char *const question_names[] = {
 	[QUESTION_SAVE] = "CONFIG GET",
 	[QUESTION_SCRIPT] = "SCRIPT LOAD",
 	[QUESTION_KILL] = "CLIENT KILL",
+	[QUESTION_SUBSCRIBE] = "SUBSCRIBE",
 };
 
 /* --- words --------------------------------------------------------------------- */
@@ -151,6 +155,11 @@ static int ask_kill(struct node *node)
 	return ask(node, QUESTION_KILL, 4, (const char *[]){"CLIENT", "KILL", "ID", number}, NULL);
 }
 
+static int ask_subscribe(struct node *node)
+{
+	return ask(node, QUESTION_SUBSCRIBE, 2, (const char *[]){"SUBSCRIBE", node->channel}, NULL);
+}
+
 static void facts_reset(struct node *node)
 {
 	node->asked = node->answered = 0;
@@ -168,6 +177,8 @@ int node_ask(struct node *node)
 
 	facts_reset(node);
 	r = ask_auth(node);
+	if (node->channel != NULL)
+		return r == 0 ? ask_subscribe(node) : r;
 	if (r == 0)
 		r = ask_select(node);
 	if (r == 0)
@@ -332,6 +343,8 @@ static bool must_kill(const struct node *node)
 
 static enum node_handshake all_answered(struct node *node)
 {
+	if (node->channel != NULL)
+		return HANDSHAKE_DONE;
 	if (node->questions[node->asked - 1] != QUESTION_KILL && must_kill(node)) {
 		if (node->previous_id != 0)
 			return ask_kill(node) == 0 ? HANDSHAKE_GOES_ON : HANDSHAKE_FAILED;
@@ -377,6 +390,13 @@ static const char *auth_refusal(const char *text)
 	return "refused the user and password";
 }
 
+/* By the user's rules, or since the server has no such command for anybody. */
+static void refuse_listener(struct node *node, const char *quote)
+{
+	node->refusal = true;
+	node_say(node, "refused to be listened to, so who waits for a lock polls there: %s", quote);
+}
+
 static enum node_handshake refused(struct node *node, enum node_question question, const char *text)
 {
 	char quote[QUOTE_MAX + 64];
@@ -390,6 +410,8 @@ static enum node_handshake refused(struct node *node, enum node_question questio
 		node_say(node, "%s: %s", auth_refusal(text), quote);
 	else if (question == QUESTION_SELECT)
 		node_say(node, "refused database %d: %s", node->server->db, quote);
+	else if (question == QUESTION_SUBSCRIBE)
+		refuse_listener(node, quote);
 	else if (question != QUESTION_SCRIPT)
 		return do_without(node, question, text);
 	else if (begins(text, "LOADING"))
@@ -437,6 +459,23 @@ static bool take_client_id(struct node *node, const struct value *value)
 	return true;
 }
 
+/* Of an array: {kind, channel, ...}, as Redis writes to who has subscribed. */
+static bool is_of_channel(const struct node *node, const struct value *value, const char *kind)
+{
+	size_t length = 0, kind_length = 0;
+	const char *channel = value_string(value_at(value, 1), &length);
+	const char *first = value_string(value_at(value, 0), &kind_length);
+
+	return value_count(value) == 3 && first != NULL && kind_length == strlen(kind) &&
+	       memcmp(first, kind, kind_length) == 0 && channel != NULL && length == strlen(node->channel) &&
+	       memcmp(channel, node->channel, length) == 0;
+}
+
+const char *node_message(const struct node *node, const struct value *value, size_t *ret_length)
+{
+	return is_of_channel(node, value, "message") ? value_string(value_at(value, 2), ret_length) : NULL;
+}
+
 static bool is_script_sha(const struct value *value)
 {
 	size_t length = 0;
@@ -470,6 +509,8 @@ static bool understood(struct node *node, enum node_question question, const str
 		return take_save(node, value);
 	case QUESTION_SCRIPT:
 		return is_script_sha(value);
+	case QUESTION_SUBSCRIBE:
+		return is_of_channel(node, value, "subscribe") && value_kind(value_at(value, 2)) == VALUE_INTEGER;
 	case QUESTION_KILL:
 		return value_kind(value) == VALUE_INTEGER || text != NULL;
 	}

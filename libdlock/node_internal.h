@@ -77,6 +77,7 @@ enum node_question {
 	QUESTION_SAVE,
 	QUESTION_SCRIPT,
 	QUESTION_KILL,
+	QUESTION_SUBSCRIBE,
 };
 
 struct node_address {
@@ -94,6 +95,7 @@ struct node {
 	const struct config *config;
 	const struct server *server;
 	struct node_owner owner;
+	const char *channel; /* of a listener; else NULL */
 	unsigned index;
 	uint64_t random;
 
@@ -103,6 +105,9 @@ struct node {
 	int64_t deadline_us; /* of the whole attempt */
 	int64_t backoff_us;  /* the next one, before jitter */
 	int64_t latency_us;
+	bool tried;          /* see node_has_tried() */
+	bool refused;        /* see node_is_refused() */
+	bool refusal;        /* this attempt ends so */
 
 	/* What a callback asked for; rule 2. */
 	unsigned callbacks; /* how many are running */
@@ -184,6 +189,8 @@ enum node_handshake { HANDSHAKE_GOES_ON, HANDSHAKE_DONE, HANDSHAKE_FAILED };
 int node_ask(struct node *node);
 /* The answer to the oldest open question. If it failed, the reason is in node->sentence. */
 enum node_handshake node_answer(struct node *node, const struct value *value);
+/* What was published to a listener's channel; NULL: it is something else. */
+const char *node_message(const struct node *node, const struct value *value, size_t *ret_length);
 const char *node_not_redis(struct node *node); /* a sentence that quotes what came */
 /* "text", printable, at most 60 bytes of it; without text that may repeat the password. */
 void node_quote(const struct node *node, const char *bytes, size_t length, char *ret, size_t size);

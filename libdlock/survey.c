@@ -113,7 +113,8 @@ static bool is_over(const struct survey *survey, int64_t now_us)
 		return true;
 	if (now_us >= survey->end_us || now_us >= survey->grace_us)
 		return true;
-	return survey->pending == 0 && quorum_settled(&survey->cluster->quorum, now_us);
+	return survey->pending == 0 && quorum_settled(&survey->cluster->quorum, now_us) &&
+	       !(survey->kind->waits && survey->kind->waits(survey));
 }
 
 static void leave_lists(struct survey *survey)
@@ -229,6 +230,8 @@ void survey_answered(struct survey *survey, unsigned master, enum node_answer ki
 		/* The script is on its way to it, before this. */
 		survey->again |= bit;
 		survey->kind->ask(survey, master);
+	} else if (kind == NODE_ERROR && survey->kind->refused) {
+		survey->kind->refused(survey, master, text);
 	}
 	go_on(survey);
 }

@@ -11,7 +11,8 @@
  *     once, and once more when it had lost the script.
  *  2. When a majority has been heard and `agreed` says that this is enough, it ends.
  *  3. Else it ends SURVEY_GRACE_US after a majority has been heard (not for `all`);
- *  4. or when all that were asked have answered, and no other will be known soon;
+ *  4. or when all that were asked have answered, no other will be known soon, and
+ *     nothing else is waited for (`waits`);
  *  5. at the latest at `end_us`; which is set anew when a master has answered that has
  *     more to tell: the bound is for those that do not answer.
  *  6. Of one cluster's surveys SURVEYS_MAX are under way at most, and the others
@@ -36,6 +37,9 @@ struct survey_kind {
 	void (*ask)(struct survey *survey, unsigned master);
 	/* An answer: sets its bit in `heard` if it counts, and may ask the same master more. */
 	void (*answered)(struct survey *survey, unsigned master, const struct value *value);
+	/* An error that is final; may be NULL. */
+	void (*refused)(struct survey *survey, unsigned master, const char *text);
+	bool (*waits)(const struct survey *survey);  /* for something besides the answers: rule 4; NULL: never */
 	bool (*agreed)(const struct survey *survey); /* rule 2; NULL: never */
 	void (*ended)(struct survey *survey);        /* may be NULL; must not release it */
 	void (*free)(struct survey *survey);         /* what survey_start() was given */

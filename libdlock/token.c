@@ -116,3 +116,20 @@ int token_format(char out[TOKEN_MAX], uint64_t ticket, const uint8_t random[TOKE
 	memcpy(p, identity, length + 1);
 	return 0;
 }
+
+uint64_t token_route(const uint8_t random[TOKEN_RANDOM])
+{
+	uint64_t route = 0;
+
+	for (size_t i = 0; i < sizeof(route); i++)
+		route = route << 8 | random[i];
+	return route;
+}
+
+uint64_t token_text_route(const char *text)
+{
+	uint64_t route = 0;
+
+	(void)parse_hex(text + TICKET_DIGITS + 1, 2 * sizeof(route), &route);
+	return route;
+}

@@ -38,6 +38,11 @@ int token_format(char out[TOKEN_MAX], uint64_t ticket, const uint8_t random[TOKE
  * made. `text` need not be NUL-terminated; `ret` may be NULL. */
 bool token_parse(const char *text, size_t length, struct token_parts *ret);
 
+/* The first 8 bytes of the random part, which all tokens of one lock have in common: of the bytes, and of a text that
+ * token_parse() accepts. */
+uint64_t token_route(const uint8_t random[TOKEN_RANDOM]);
+uint64_t token_text_route(const char *text);
+
 /* Whether `byte` may stand in the host or program of a token. */
 bool token_is_plain(char byte);
 

@@ -53,6 +53,11 @@ static void format_introduction(struct wire_command *c, const struct request *re
 	add_text(c, quorum->settings.tags[request->master]);
 }
 
+static const char *mode_text(enum mode mode)
+{
+	return mode == MODE_EXCLUSIVE ? "X" : "S";
+}
+
 static uint64_t milliseconds_up(int64_t us)
 {
 	return (uint64_t)((us + 999) / 1000);
@@ -71,12 +76,77 @@ static void add_cargo(struct wire_command *c, const struct request *request)
 		add(c, cargo->size ? cargo->bytes : "", cargo->size);
 }
 
+/* The member of the queue: the same for as long as the attempt waits. */
+static void add_place(struct wire_command *c, const struct request *request, const struct quorum *quorum)
+{
+	const char *channel = quorum->settings.channel;
+	int length;
+
+	if (!request->queued || !channel[0]) {
+		add(c, "", 0);
+		return;
+	}
+	length = snprintf(c->place, sizeof(c->place), "%s:%" PRIu64 ":%s:%s", mode_text(request->attempt->waits_for),
+	                  milliseconds_up(request->ttl_us), channel, request->attempt->token);
+	add(c, c->place, (size_t)length);
+}
+
+static void format_acquire(struct wire_command *c, const struct request *request, const struct quorum *quorum)
+{
+	add_text(c, mode_text(request->mode));
+	add_number(c, 0, milliseconds_up(request->ttl_us));
+	add_number(c, 1, request->fence);
+	add_number(c, 2, SKEW_US);
+	add_number(c, 3, request->floor);
+	add_place(c, request, quorum);
+	add_number(c, 5, request->attempt->ticket);
+	add_number(c, 6, milliseconds_up(request->offer_us));
+	add_cargo(c, request);
+}
+
+static void format_extend(struct wire_command *c, const struct request *request)
+{
+	add_text(c, mode_text(request->mode));
+	add_number(c, 0, milliseconds_up(request->ttl_us));
+	c->text[1][0] = (char)request->repair;
+	add(c, c->text[1], 1);
+	add_number(c, 2, request->fence);
+	add_number(c, 3, milliseconds_up(request->offer_us));
+	if (request->unload)
+		add(c, "0", 1);
+	add_cargo(c, request);
+}
+
+static void format_release(struct wire_command *c, const struct request *request, const struct quorum *quorum)
+{
+	add_number(c, 0, request->fence);
+	add_text(c, request->unload ? "1" : "");
+	add_place(c, request, quorum);
+	add_number(c, 1, request->next);
+	add_number(c, 2, milliseconds_up(request->offer_us));
+}
+
+static void format_yield(struct wire_command *c, const struct request *request, const struct quorum *quorum)
+{
+	add_place(c, request, quorum);
+	add_number(c, 0, request->attempt->ticket);
+	add_number(c, 1, request->next);
+	add_number(c, 2, milliseconds_up(request->offer_us));
+}
+
+static void format_poll(struct wire_command *c, const struct request *request, const struct quorum *quorum)
+{
+	add_text(c, mode_text(request->mode));
+	add_place(c, request, quorum);
+	add_number(c, 0, request->attempt->ticket);
+}
+
 void wire_format(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
 	const struct attempt *attempt = request->attempt;
-	static const char letters[] = {OP_VIEW, OP_INTRODUCE, OP_INIT, OP_ACQUIRE, OP_POLL, OP_EXTEND, OP_RELEASE};
+	static const char letters[] = {OP_VIEW,    OP_INTRODUCE, OP_INIT,    OP_ACQUIRE,
+	                               OP_POLL,    OP_EXTEND,    OP_RELEASE, OP_YIELD};
 	const char *letter = memchr(letters, (int)request->op, sizeof(letters));
-	const char *mode = request->mode == MODE_EXCLUSIVE ? "X" : "S";
 
 	begin(c, attempt ? attempt->key : NULL, attempt ? attempt->key_length : 0);
 	add(c, letter, 1);
@@ -87,29 +157,27 @@ void wire_format(struct wire_command *c, const struct request *request, const st
 	}
 	add_text(c, quorum->masters[request->master].view.epoch);
 	add_text(c, attempt->token);
-	if (request->op == OP_RELEASE) {
-		add_number(c, 0, request->fence);
-		if (request->unload)
-			add(c, "1", 1);
-		return;
+	switch (request->op) {
+	case OP_ACQUIRE:
+		format_acquire(c, request, quorum);
+		break;
+	case OP_POLL:
+		format_poll(c, request, quorum);
+		break;
+	case OP_EXTEND:
+		format_extend(c, request);
+		break;
+	case OP_RELEASE:
+		format_release(c, request, quorum);
+		break;
+	case OP_YIELD:
+		format_yield(c, request, quorum);
+		break;
+	case OP_VIEW:
+	case OP_INTRODUCE:
+	case OP_INIT:
+		break;
 	}
-	add(c, mode, 1);
-	if (request->op == OP_POLL)
-		return;
-	add_number(c, 0, milliseconds_up(request->ttl_us));
-	if (request->op == OP_EXTEND) {
-		c->text[1][0] = (char)request->repair;
-		add(c, c->text[1], 1);
-		add_number(c, 2, request->fence);
-		if (request->unload)
-			add(c, "0", 1);
-		add_cargo(c, request);
-		return;
-	}
-	add_number(c, 1, request->fence);
-	add_number(c, 2, SKEW_US);
-	add_number(c, 3, request->floor);
-	add_cargo(c, request);
 }
 
 void wire_format_load(struct wire_command *c)
@@ -121,6 +189,14 @@ void wire_format_load(struct wire_command *c)
 	add(c, "SCRIPT", 6);
 	add(c, "LOAD", 4);
 	add(c, text, length);
+}
+
+void wire_format_probe(struct wire_command *c, const char *channel)
+{
+	c->argc = 0;
+	add(c, "PUBLISH", 7);
+	add_text(c, channel);
+	add(c, "", 0);
 }
 
 void wire_format_survey(struct wire_command *c, char operation, const char *key, size_t key_length, const char *second,
@@ -150,29 +226,42 @@ static int64_t version_of(const struct value *value)
 	return version <= FENCE_MAX ? version : -1;
 }
 
-/* What the script may say, whole: {code, clock, fence, ms left, holder}, or {code, clock, fence, version}, of which
- * each code has its part. A vote is only what can't be read as anything else. */
+static bool is_fence(int64_t fence)
+{
+	return fence >= 0 && fence <= FENCE_MAX;
+}
+
+/* {0, clock, fence, ms left, holder, rank, ahead} */
+static bool is_busy(const struct value *value)
+{
+	int64_t ms = value_integer(value_at(value, 3), INT64_MIN), rank = value_integer(value_at(value, 5), -1);
+
+	return ms >= -2 && ms <= MS_MAX && value_string(value_at(value, 4), NULL) && rank >= 0 && rank <= INT32_MAX &&
+	       value_string(value_at(value, 6), NULL);
+}
+
+/* What the script may say, whole: {code, clock, fence} and what each code has besides. A vote is only what can't be
+ * read as anything else. */
 static bool is_answer(int64_t code, const struct value *value)
 {
-	int64_t fence = value_integer(value_at(value, 2), -1), ms = value_integer(value_at(value, 3), INT64_MIN);
-	size_t length;
+	int64_t fence = value_integer(value_at(value, 2), -1), expiry = value_integer(value_at(value, 3), 0);
 
 	switch (code) {
 	case CODE_EPOCH:
 		return true;
 	case CODE_BUSY:
-		if (ms < -2 || ms > MS_MAX || !value_string(value_at(value, 4), &length))
-			return false;
-		return fence >= 0 && fence <= FENCE_MAX;
+		return is_fence(fence) && is_busy(value);
+	case CODE_MINE:
+		return is_fence(fence) && expiry > 0 && expiry <= MS_MAX;
 	case CODE_YES:
 	case CODE_REPAIRED:
-		return fence >= 0 && fence <= FENCE_MAX && version_of(value) >= 0;
+		return is_fence(fence) && version_of(value) >= 0;
 	case CODE_OUTBID:
 	case CODE_BARE:
 	case CODE_FREE:
 	case CODE_SKEWED:
 	case CODE_REJECTED:
-		return fence >= 0 && fence <= FENCE_MAX;
+		return is_fence(fence);
 	default:
 		return false;
 	}
@@ -186,10 +275,41 @@ static int error_code(const char *text)
 	return text && strncmp(text, "BUSY", 4) == 0 ? CODE_REFUSED : CODE_ERROR;
 }
 
+/* A holder; "" if it is longer than any of ours. */
+static void take_holder(char ret[HOLDER_MAX], const struct value *value)
+{
+	size_t length = 0;
+	const char *text = value_string(value, &length);
+
+	if (text && length < HOLDER_MAX)
+		memcpy(ret, text, length);
+}
+
+static void take_answer(struct answer *ret, const struct value *value)
+{
+	ret->master_us = wire_clock_us(value);
+	ret->fence = (uint64_t)value_integer(value_at(value, 2), 0);
+	switch (ret->code) {
+	case CODE_YES:
+	case CODE_REPAIRED:
+		ret->version = (uint64_t)version_of(value);
+		break;
+	case CODE_MINE:
+		ret->expiry_ms = value_integer(value_at(value, 3), 0);
+		break;
+	case CODE_BUSY:
+		ret->pttl_ms = value_integer(value_at(value, 3), -1);
+		take_holder(ret->holder, value_at(value, 4));
+		ret->rank = (unsigned)value_integer(value_at(value, 5), 0);
+		take_holder(ret->ahead, value_at(value, 6));
+		break;
+	default:
+		break;
+	}
+}
+
 void wire_answer(struct answer *ret, enum node_answer kind, const struct value *value, const char *text)
 {
-	const char *holder;
-	size_t length = 0;
 	int64_t code;
 
 	memset(ret, 0, sizeof(*ret));
@@ -205,16 +325,62 @@ void wire_answer(struct answer *ret, enum node_answer kind, const struct value *
 	if (!is_answer(code, value))
 		return;
 	ret->code = (int)code;
-	ret->master_us = wire_clock_us(value);
-	ret->fence = (uint64_t)value_integer(value_at(value, 2), 0);
-	if (code == CODE_YES || code == CODE_REPAIRED) {
-		ret->version = (uint64_t)version_of(value);
-		return;
+	take_answer(ret, value);
+}
+
+/* ---- grants ---- */
+
+/* The word up to the next space or the end, of less than `size` printable bytes. */
+static bool take_word(const char **at, const char *end, char *out, size_t size)
+{
+	const char *space = memchr(*at, ' ', (size_t)(end - *at));
+	size_t length = (size_t)((space ? space : end) - *at);
+
+	if (length == 0 || length >= size)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if ((*at)[i] < 0x21 || (*at)[i] > 0x7e)
+			return false;
+	memcpy(out, *at, length);
+	out[length] = '\0';
+	*at += length + (space ? 1 : 0);
+	return true;
+}
+
+/* A decimal number from 1 to `most`, as the script writes it. */
+static bool take_number(const char **at, const char *end, int64_t most, int64_t *ret)
+{
+	char word[20];
+	int64_t number = 0;
+
+	if (!take_word(at, end, word, sizeof(word)) || word[0] == '0')
+		return false;
+	for (const char *digit = word; *digit; digit++) {
+		if (*digit < '0' || *digit > '9')
+			return false;
+		number = number * 10 + (*digit - '0');
+		if (number > most)
+			return false;
 	}
-	ret->pttl_ms = value_integer(value_at(value, 3), -1);
-	holder = value_string(value_at(value, 4), &length);
-	if (holder && length < sizeof(ret->holder))
-		memcpy(ret->holder, holder, length);
+	*ret = number;
+	return true;
+}
+
+/* "G FENCE CLOCK EXPIRY EPOCH TOKEN", with one space between. */
+bool wire_grant(struct grant *ret, const char *payload, size_t length)
+{
+	const char *at = payload + 2, *end = payload + length;
+	int64_t fence;
+
+	if (length < 2 || memcmp(payload, "G ", 2) != 0 || payload[length - 1] == ' ')
+		return false;
+	memset(ret, 0, sizeof(*ret));
+	if (!take_number(&at, end, FENCE_MAX, &fence) || !take_number(&at, end, FENCE_MAX, &ret->master_us) ||
+	    !take_number(&at, end, MS_MAX, &ret->expiry_ms) || !take_word(&at, end, ret->epoch, sizeof(ret->epoch)) ||
+	    !take_word(&at, end, ret->token, sizeof(ret->token)))
+		return false;
+	ret->fence = (uint64_t)fence;
+	return at == end && token_parse(ret->token, strlen(ret->token), NULL);
 }
 
 static bool copy_string(char *out, size_t size, const struct value *value)

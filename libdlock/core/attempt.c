@@ -7,7 +7,7 @@
 #define RELEASE_RETRY_US 200000 /* a release that was answered by an error */
 
 struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
-                            int64_t ttl_us)
+                            uint64_t ticket, int64_t ttl_us)
 {
 	size_t votes_size = quorum->settings.count * sizeof(struct vote);
 	struct attempt *attempt = calloc(1, sizeof(*attempt) + votes_size + key_length + 1);
@@ -21,6 +21,7 @@ struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_l
 	attempt->key = copy;
 	attempt->key_length = key_length;
 	attempt->ttl_us = ttl_us;
+	attempt->ticket = ticket;
 	strncpy(attempt->token, token, sizeof(attempt->token) - 1);
 	return attempt;
 }
@@ -70,6 +71,11 @@ void attempt_send(struct attempt *attempt, struct request request, unsigned mast
 
 	request.master = master;
 	request.ttl_us = attempt->ttl_us;
+	request.offer_us = request.op == OP_YIELD ? request.offer_us : quorum_offer_us(attempt->quorum);
+	if (request.queued)
+		vote->queued = vote->touched = true;
+	if (request.op == OP_YIELD)
+		vote->yielding = true;
 	if (request.op == OP_ACQUIRE || request.op == OP_EXTEND) {
 		load(attempt, vote, &request);
 		attempt->laden |= vote->laden;
@@ -112,8 +118,10 @@ void attempt_not_sent(struct attempt *attempt, const struct request *request)
 	if (request->op == OP_RELEASE) {
 		vote->release = RELEASE_OWED;
 		vote->retry_us = request->sent_us + RELEASE_RETRY_US;
-	} else if (request->op != OP_POLL) {
+	} else if (request->op == OP_ACQUIRE || request->op == OP_EXTEND) {
 		vote->unanswered--;
+	} else if (request->op == OP_YIELD) {
+		vote->yielding = false;
 	}
 }
 
@@ -148,12 +156,9 @@ static void cargo_answered(struct vote *vote, const struct request *request, con
 	}
 }
 
-void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer)
+/* Where the token is after an A or E. */
+static void place_token(struct vote *vote, const struct answer *answer)
 {
-	struct vote *vote = &attempt->votes[request->master];
-
-	cargo_answered(vote, request, answer);
-	vote->unanswered--;
 	switch (answer->code) {
 	case CODE_YES:
 	case CODE_REPAIRED:
@@ -174,7 +179,36 @@ void attempt_voted(struct attempt *attempt, const struct request *request, const
 	default: /* not carried out: all is as it was */
 		break;
 	}
-	vote->touched = vote->there || vote->unsure || vote->unanswered > 0;
+}
+
+bool attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer)
+{
+	struct vote *vote = &attempt->votes[request->master];
+	bool is_vote = request->op == OP_ACQUIRE || request->op == OP_EXTEND;
+	bool is_old = request->serial <= vote->granted_serial && answer->master_us > 0 && answer->master_us < vote->granted_us;
+
+	if (is_vote) {
+		cargo_answered(vote, request, answer);
+		vote->unanswered--;
+	}
+	if (request->op == OP_YIELD)
+		vote->yielding = false;
+	if (answer->master_us > 0)
+		vote->answered_us = answer->master_us;
+	if (is_old)
+		return false;
+	if (is_vote)
+		place_token(vote, answer);
+	else if (answer->code == CODE_MINE)
+		vote->there = true;
+	else if (answer->code == CODE_FREE || answer->code == CODE_BUSY || (request->op == OP_YIELD && answer->code == CODE_YES))
+		vote->there = false;
+	else if (request->op == OP_YIELD && (answer->code == CODE_BROKEN || answer->code == CODE_ERROR))
+		vote->unsure = true; /* it may have been handed over again since */
+	if (answer->code == CODE_BUSY)
+		vote->rank = answer->rank;
+	vote->touched = vote->there || vote->unsure || vote->queued || vote->unanswered > 0;
+	return true;
 }
 
 /* A replica can only refuse it, and would be connected anew to find out what it is, again and again. */
@@ -194,15 +228,29 @@ static void send_release(struct attempt *attempt, unsigned master, int64_t now_u
 	if (attempt->bid)
 		request.fence = attempt->highest + 1;
 	request.unload = attempt->votes[master].laden;
+	request.queued = attempt->votes[master].queued;
+	request.next = attempt->heir_fence;
+	request.offer_us = quorum_offer_us(attempt->quorum);
+	request.ttl_us = attempt->ttl_us;
 	attempt->votes[master].release = RELEASE_SENT;
 	emit(attempt, &request, now_us, effects);
 }
 
-void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effects)
+uint64_t attempt_next_fence(const struct attempt *attempt, uint64_t above, int64_t now_us)
+{
+	uint64_t clock = (uint64_t)quorum_clock_us(attempt->quorum, now_us);
+
+	/* Above the tombstone, too. */
+	above = above > attempt->highest + 2 ? above : attempt->highest + 2;
+	return clock > above ? clock : above;
+}
+
+void attempt_close(struct attempt *attempt, uint64_t above, int64_t now_us, struct effects *effects)
 {
 	struct quorum *quorum = attempt->quorum;
 
 	attempt->closed = true;
+	attempt->heir_fence = attempt_next_fence(attempt, above, now_us);
 	attempt->lock = NULL;
 	attempt->cargo = (struct cargo){0}; /* the lock may free the bytes now */
 	/* The key may live ttl from the last E, and a late E from M at most: docs/protocol.md. */

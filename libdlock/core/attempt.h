@@ -11,8 +11,9 @@
  * Rules:
  *  1. A token is never used again after its attempt was closed.
  *  2. R goes to every master where the token may be: one that voted, or that has
- *     not answered the last A or E, or answered with an error. One that has
- *     answered each of them with a refusal carries nothing, and is left alone.
+ *     not answered the last A or E, or answered with an error, or was asked for a
+ *     place in its queue. One that has answered each of them with a refusal
+ *     carries nothing, and is left alone.
  *  3. R follows A and E on the same connection, so the order holds. After a
  *     reconnect it is sent again; the earlier connection has been killed.
  *  4. The tombstone is the highest proposal + 1 (exclusive attempts).
@@ -22,6 +23,9 @@
  *  6. NOSCRIPT: sent again only if the attempt is open and nothing later was
  *     sent for it to that master, RESENT_MAX times in a row at most; a release
  *     is always sent again.
+ *  7. What is known of a master is what it has said last by its own clock: answers
+ *     and grants come on two connections. A grant counts only if it is later than
+ *     the last answer, and an answer that is older than a grant tells nothing.
  */
 #ifndef DLOCK_ATTEMPT_H
 #define DLOCK_ATTEMPT_H
@@ -35,6 +39,7 @@ enum ballot {
 	BALLOT_ASKED,
 	BALLOT_YES,
 	BALLOT_BUSY,     /* another has it */
+	BALLOT_FREE,     /* to P: it could be taken */
 	BALLOT_OUTBID,   /* rejected or outbid: a higher proposal may succeed */
 	BALLOT_FAILED,   /* no vote: error, skew, epoch, broken, too late */
 };
@@ -66,6 +71,13 @@ struct vote {
 	uint32_t last_serial; /* of the last request sent */
 	uint32_t unanswered;  /* A and E without an answer */
 	bool unsure;          /* the connection ended before an A or E was answered */
+	bool queued;          /* it may be in the queue there */
+	unsigned rank;        /* its place, as last told; 0: none */
+	bool yielding;        /* a Y is not answered */
+	bool missed;          /* a grant came that could not be judged: rule 7 */
+	int64_t answered_us;  /* the master's clock with the last answer: rule 7 */
+	int64_t granted_us;   /* and with the last grant that counted */
+	uint32_t granted_serial; /* of the attempt's last request when that came */
 	uint32_t resent;      /* rule 6, in a row */
 	uint64_t version;     /* of the cargo, as last confirmed: while the token is there, this one or a later */
 	uint64_t offered;     /* of the bytes that are under way; 0: none */
@@ -75,6 +87,8 @@ struct vote {
 	int64_t until_us;     /* the vote is good until then; 0: no vote */
 	bool other_holder;    /* BUSY: holder_hash is set */
 	uint64_t holder_hash;
+	bool older;           /* BUSY: somebody with an older ticket, or with none, is in the way */
+	bool foreign;         /* BUSY: the holder is none of ours */
 	int64_t free_at_us;   /* BUSY: when the key there ends; NEVER_US */
 	int64_t retry_us;     /* RELEASE_OWED: not before */
 };
@@ -87,10 +101,14 @@ struct attempt {
 	const char *key;          /* K; lives as long as the attempt */
 	size_t key_length;
 	char token[TOKEN_MAX];
+	uint64_t ticket;          /* by which waiters are ordered */
 	enum mode mode;
+	enum mode waits_for;      /* as its place in the queue has it, whatever becomes of the mode */
 	bool bid;                 /* it has proposed a fence for an exclusive lock */
 	uint64_t highest;         /* proposal */
 	uint64_t floor;
+	uint64_t heir_fence;      /* closed: of who is handed the lock */
+	bool granted;             /* some vote was given by a grant, which ends early */
 	struct cargo cargo;
 	bool laden;               /* some master was ever sent cargo */
 	bool closed;
@@ -103,15 +121,16 @@ struct attempt {
 
 /* NULL: out of memory. `key` is copied. */
 struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
-                            int64_t ttl_us);
+                            uint64_t ticket, int64_t ttl_us);
 void attempt_free(struct attempt *attempt);
 
 /* What it proposes next: `wanted`, but never less than before. The median of the clocks may fall when a master is not heard
  * any more, and the tombstone (rule 4) has to be above all that was proposed. */
 void attempt_propose(struct attempt *attempt, uint64_t wanted);
 
-/* An A or E was answered: what that tells of where the token is (rule 2), and its cargo. */
-void attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer);
+/* Anything but a release was answered: what that tells of where the token is (rule 2), and its cargo. False: the answer
+ * is older than what is known (rule 7), and says no more. */
+bool attempt_voted(struct attempt *attempt, const struct request *request, const struct answer *answer);
 
 /* Ask one master. */
 void attempt_send(struct attempt *attempt, struct request request, unsigned master, int64_t now_us,
@@ -129,8 +148,12 @@ void attempt_not_sent(struct attempt *attempt, const struct request *request);
 unsigned attempt_carriers(const struct attempt *attempt);
 
 /* Give the token up everywhere. The attempt is its own from here: see
- * attempt_is_finished(). */
-void attempt_close(struct attempt *attempt, int64_t now_us, struct effects *effects);
+ * attempt_is_finished(). Who is handed the lock is to have a fence of `above` at least. */
+void attempt_close(struct attempt *attempt, uint64_t above, int64_t now_us, struct effects *effects);
+
+/* What a proposal, or the fence of who is next, is to be above all that is known: the median of the clocks now, if that
+ * is more. */
+uint64_t attempt_next_fence(const struct attempt *attempt, uint64_t above, int64_t now_us);
 
 /* The answer to a release, or any answer of a closed attempt. */
 void attempt_answered_closed(struct attempt *attempt, const struct request *request, const struct answer *answer,

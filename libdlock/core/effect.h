@@ -17,6 +17,7 @@
 
 #define SKEW_US 2000000      /* S: the clock skew between masters that is accepted */
 #define NEVER_US INT64_MAX
+#define EPOCH_MAX 192
 
 enum mode { MODE_NONE, MODE_SHARED, MODE_EXCLUSIVE };
 
@@ -29,6 +30,7 @@ enum operation {
 	OP_POLL = 'P',
 	OP_EXTEND = 'E',
 	OP_RELEASE = 'R',
+	OP_YIELD = 'Y',
 };
 
 enum repair { REPAIR_NO = '0', REPAIR_YES = '1', REPAIR_GUARDED = 'g' };
@@ -45,6 +47,9 @@ struct request {
 	enum repair repair;
 	uint64_t fence;  /* A: proposal; E: the lock's fence; R: tombstone, 0 for none */
 	uint64_t floor;  /* A, shared */
+	bool queued;     /* A, P, Y, R: with the attempt's place in the queue */
+	uint64_t next;   /* R, Y: the fence of who is handed the lock; 0: one above the fence that is there */
+	int64_t offer_us; /* A, E, R, Y: for how long who is handed the lock has it at first; 0: nobody is handed it */
 	uint64_t version; /* A, E, exclusive: of what travels with the lock; 0: nothing */
 	bool bytes;       /* A, E: and these as well, not only their version */
 	bool unload;      /* R; E, shared: data of this token may be there */
@@ -59,7 +64,8 @@ enum code {
 	CODE_OUTBID = 2,      /* the key is mine, but the fence is above my proposal */
 	CODE_REPAIRED = 3,
 	CODE_BARE = 4,        /* E: not repaired, since the bytes that travel with the lock were not sent along */
-	CODE_FREE = 5,        /* P: it could be taken */
+	CODE_FREE = 5,        /* P: an A would be answered by something else than "held" */
+	CODE_MINE = 6,        /* P: it was taken, or handed over, before */
 	CODE_EPOCH = -1,      /* the master is not the one that we know */
 	CODE_SKEWED = -2,     /* the proposal lies too far in the master's future */
 	CODE_REJECTED = -3,   /* free, but the fence is above the proposal */
@@ -76,8 +82,19 @@ struct answer {
 	int64_t master_us; /* the master's clock; 0 when it did not tell */
 	uint64_t fence;
 	uint64_t version;         /* YES, REPAIRED to A, E: of the data that is there; 0: none */
+	int64_t expiry_ms;        /* MINE: when it ends, by the master's clock */
+	unsigned rank;            /* BUSY: the place in the queue, from 1 on; 0: none */
 	int64_t pttl_ms;          /* BUSY: until the key there ends; -1: never */
-	char holder[HOLDER_MAX];  /* BUSY: the token there, or "zset" or "other" */
+	char holder[HOLDER_MAX];  /* BUSY: the token there, or "zset", "other", "none" */
+	char ahead[HOLDER_MAX];   /* BUSY: the oldest token that is in the way */
+};
+
+/* What a master has told a waiter on its own: it has the lock there now. */
+struct grant {
+	uint64_t fence;
+	int64_t master_us, expiry_ms; /* by the master's clock: when it was given, and when it ends */
+	char epoch[EPOCH_MAX];        /* under which */
+	char token[HOLDER_MAX];
 };
 
 enum effect_kind {
@@ -85,6 +102,7 @@ enum effect_kind {
 	EFFECT_DONE,      /* the call under way has ended with `error` */
 	EFFECT_LOST,      /* the lease was lost */
 	EFFECT_RECONNECT, /* the connection to `master` is of no use any more */
+	EFFECT_LISTEN,    /* the grants of all masters are wanted from now on */
 };
 
 struct effect {

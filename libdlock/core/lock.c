@@ -64,7 +64,7 @@ void lock_close_attempt(struct lock *lock, int64_t now_us)
 	if (!attempt)
 		return;
 	lock->attempt = NULL;
-	attempt_close(attempt, now_us, lock->effects);
+	attempt_close(attempt, lock->seen_fence + 1, now_us, lock->effects);
 	attempt->next = lock->closed;
 	lock->closed = attempt;
 }
@@ -318,8 +318,64 @@ void lock_answered(const struct request *request, const struct answer *answer, i
 		    (struct effect){.kind = EFFECT_RECONNECT, .master = request->master};
 	if (lock->state == LOCK_HELD)
 		lock_held_answered(lock, request, answer, now_us);
-	else
+	else if (lock->state == LOCK_TRY)
 		lock_try_answered(lock, request, answer, now_us);
+	else
+		lock_wait_answered(lock, request, answer, now_us);
+}
+
+/* The grant is of this attempt, later than what is known (rule 7 of attempt.h), under the epoch that is known, of a
+ * master that votes, and told by a clock and with a fence that no master of which all is known can have. */
+static bool grant_counts(const struct lock *lock, unsigned master, const struct grant *grant, int64_t now_us)
+{
+	const struct attempt *attempt = lock->attempt;
+	const struct master *m = &lock->quorum->masters[master];
+	const struct vote *vote;
+
+	if (!attempt || strcmp(grant->token, attempt->token) != 0)
+		return false;
+	vote = &attempt->votes[master];
+	return vote->queued && m->standing == STANDING_VOTING && strcmp(grant->epoch, m->view.epoch) == 0 &&
+	       grant->master_us > vote->answered_us && grant->master_us > vote->granted_us &&
+	       quorum_clock_fits(lock->quorum, master, grant->master_us, now_us) &&
+	       grant->fence <= (uint64_t)(quorum_clock_us(lock->quorum, now_us) + SKEW_US) &&
+	       grant->expiry_ms <= (grant->master_us + attempt->ttl_us) / 1000 + 1;
+}
+
+void lock_granted(struct lock *lock, unsigned master, const struct grant *grant, int64_t now_us,
+                  struct effects *effects)
+{
+	int64_t until_us = quorum_until_us(lock->quorum, master, grant->expiry_ms * 1000);
+	struct vote *vote;
+
+	lock->effects = effects;
+	if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
+		lock_lose(lock, now_us);
+	if (!grant_counts(lock, master, grant, now_us))
+		return;
+	vote = &lock->attempt->votes[master];
+	/* It may have been given before the Y was carried out: its answer tells when that was, and P what is now. */
+	if (vote->yielding) {
+		vote->missed = true;
+		return;
+	}
+	vote->granted_us = grant->master_us;
+	vote->granted_serial = lock->attempt->serial;
+	vote->there = vote->touched = true;
+	if (grant->fence > lock->seen_fence)
+		lock->seen_fence = grant->fence;
+	until_us -= lock->settings.lock_delay_us;
+	if (lock->state == LOCK_HELD)
+		lock_held_granted(lock, master, grant, until_us, now_us);
+	else
+		lock_wait_granted(lock, master, grant->fence, until_us, now_us);
+}
+
+void lock_listening(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects)
+{
+	lock->effects = effects;
+	if (lock->state == LOCK_WAIT || lock->state == LOCK_POLL)
+		lock_wait_joined(lock, UINT32_C(1) << master, now_us);
 }
 
 void lock_masters_changed(struct lock *lock, uint32_t joined, int64_t now_us, struct effects *effects)
@@ -329,6 +385,8 @@ void lock_masters_changed(struct lock *lock, uint32_t joined, int64_t now_us, st
 		lock_start(lock, now_us);
 	else if (lock->state == LOCK_TRY)
 		lock_try_joined(lock, joined, now_us);
+	else if (lock->state == LOCK_WAIT || lock->state == LOCK_POLL)
+		lock_wait_joined(lock, joined, now_us);
 	else if (lock->state == LOCK_HELD && now_us >= lock->deadline_us)
 		lock_lose(lock, now_us); /* nothing is repaired any more */
 	else if (lock->state == LOCK_HELD)

@@ -7,8 +7,9 @@
  *            rejected proposals: propose again (at most 8)
  *            held by another: LOCK_NB gives up; else       -> WAIT
  *            split, or too few masters: back off           -> WAIT
- *   WAIT     timer                                         -> POLL
- *   POLL     free at a majority                            -> TRY
+ *   WAIT     granted the same fence by q masters           -> HELD
+ *            timer, or some grants                         -> POLL
+ *   POLL     free, or its own, at a majority               -> TRY
  *   HELD     a third of the lease: renew;
  *            deadline, or more than N-q say "not mine"     -> LOST
  *            unlock                                        -> RELEASING -> IDLE
@@ -24,8 +25,9 @@
  *  4. Every attempt that ends without a claim is closed: attempt.h.
  *  5. LOCK_NB never waits for a holder. A split between contenders of which none
  *     has a majority is tried again, one master first, so that one of them wins.
- *  6. Blocking callers poll without taking (P), so that they never hinder the
- *     holder's repair.
+ *  6. Blocking callers wait in the queue of each master, and are handed the lock
+ *     there (lock_wait.c). They poll without taking (P), so that they never hinder
+ *     the holder's repair, and only in case a message was lost.
  *  7. An exclusive lock is granted on votes that were given together with what
  *     travels with it. What is set while it is held has travelled when q
  *     masters have confirmed it; each that lags behind gets it as soon as an
@@ -77,6 +79,7 @@ struct lock {
 
 	uint64_t seen_fence;      /* the largest ever seen for this key */
 	bool floor_moves;         /* TRY: a master that knows no fence has refused a proposal that is old by its clock */
+	unsigned attempts;        /* so far: no token is used twice */
 	int64_t round_us;         /* when the round began (TRY, POLL, HELD) */
 	uint32_t round_serial;    /* HELD: serial before the round */
 	bool round_done;          /* HELD: a majority has answered the round */
@@ -113,6 +116,11 @@ void lock_abandon(struct lock *lock, int64_t now_us, struct effects *effects);
 /* The answer to a request of an attempt, open or closed. */
 void lock_answered(const struct request *request, const struct answer *answer, int64_t now_us,
                    struct effects *effects);
+/* `master` has said by itself that the lock is handed to a token, perhaps this lock's. */
+void lock_granted(struct lock *lock, unsigned master, const struct grant *grant, int64_t now_us,
+                  struct effects *effects);
+/* The grants of a master are heard from now on. */
+void lock_listening(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects);
 /* Masters began or ceased to vote, or to be connected. */
 void lock_masters_changed(struct lock *lock, uint32_t joined, int64_t now_us, struct effects *effects);
 void lock_disconnected(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects);

@@ -70,8 +70,9 @@ void lock_upgrade_again(struct lock *lock, int64_t now_us)
 void lock_upgrade_undo(struct lock *lock, int error, int64_t now_us)
 {
 	lock->attempt->mode = MODE_SHARED;
-	lock_done(lock, error);
+	lock->call = CALL_NONE;
 	lock_renew(lock, now_us);
+	lock_done(lock, error);
 }
 
 /* Another reader is in the way, or no majority answers. */
@@ -141,7 +142,8 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	int64_t until_us = vote->until_us;
 	bool proven = vote->proven;
 
-	attempt_voted(lock->attempt, request, answer);
+	if (!attempt_voted(lock->attempt, request, answer))
+		return;
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED) {
 		vote->doubtful |= answer->code == CODE_YES;
 		return;

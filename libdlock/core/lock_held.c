@@ -59,7 +59,8 @@ void lock_claim(struct lock *lock, uint64_t fence, int64_t now_us)
 	deadline_us = lease_quorum_us(untils, count, lock->quorum->majority);
 	if (now_us >= deadline_us) {
 		/* Too slow: the votes ended before they were a majority. */
-		lock_close_attempt(lock, now_us);
+		if (lock->try_only)
+			lock_close_attempt(lock, now_us);
 		lock->wake_us = now_us;
 		lock->state = LOCK_WAIT;
 		lock->no_quorum_us = lock->no_quorum_us == NEVER_US ? lock->round_us : lock->no_quorum_us;
@@ -71,6 +72,9 @@ void lock_claim(struct lock *lock, uint64_t fence, int64_t now_us)
 	lock->deadline_us = deadline_us;
 	lock->round_serial = attempt->serial;
 	lock->round_done = true;
+	/* What was handed over ends soon. */
+	if (attempt->granted)
+		lock_renew(lock, now_us);
 	lock_done(lock, 0);
 }
 
@@ -190,6 +194,37 @@ static void late_vote(struct lock *lock, struct vote *vote, const struct request
 		found_gap(lock, vote);
 }
 
+/* A vote that came as a grant when the claim had been made: as good as late_vote(), but it ends soon. An E that is under
+ * way may have been carried out before. */
+void lock_held_granted(struct lock *lock, unsigned master, const struct grant *grant, int64_t until_us, int64_t now_us)
+{
+	struct vote *vote = &lock->attempt->votes[master];
+
+	vote->rank = 0;
+	if (grant->fence == lock->fence) {
+		vote->proven = true;
+		vote->doubtful = false;
+		vote->until_us = until_us > vote->until_us ? until_us : vote->until_us;
+		lock_reckon(lock, now_us);
+	} else {
+		found_gap(lock, vote);
+	}
+	if (vote->unanswered > 0)
+		vote->missed = true;
+	else if (lock->state == LOCK_HELD && lock->call != CALL_CONVERT_UP)
+		lock_extend_one(lock, master, now_us);
+}
+
+/* An answer that says nothing, since a grant has said more: an E that was carried out before it is sent again. */
+static void granted_since(struct lock *lock, const struct request *request, const struct answer *answer, int64_t now_us)
+{
+	struct vote *vote = &lock->attempt->votes[request->master];
+
+	if (vote->missed && vote->unanswered == 0 && answer->code != CODE_BROKEN && lock->call != CALL_CONVERT_UP)
+		lock_extend_one(lock, request->master, now_us);
+	vote->missed = vote->missed && vote->unanswered > 0;
+}
+
 void lock_held_answered(struct lock *lock, const struct request *request, const struct answer *answer,
                         int64_t now_us)
 {
@@ -199,8 +234,10 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 		lock_upgrade_answered(lock, request, answer, now_us);
 		return;
 	}
-	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
-		attempt_voted(lock->attempt, request, answer);
+	if (!attempt_voted(lock->attempt, request, answer) || request->op == OP_POLL || request->op == OP_YIELD) {
+		granted_since(lock, request, answer, now_us);
+		return;
+	}
 	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects)) {
 		/* Its answer will tell. */
 	} else if (answer->code == CODE_BROKEN || answer->code == CODE_ERROR) {

@@ -13,8 +13,6 @@
 #include "core/lock_internal.h"
 
 #define SPLITS_MAX 7      /* of a LOCK_NB call, before it says EWOULDBLOCK */
-#define POLL_US 50000     /* between two polls of a waiter, +-50 % */
-#define SPLIT_US 2000     /* back-off after a split, doubling */
 #define LEAP_US 1000      /* beyond a floor that moves */
 
 static uint64_t hash_text(const char *text, size_t length)
@@ -26,12 +24,18 @@ static uint64_t hash_text(const char *text, size_t length)
 	return hash;
 }
 
-static bool begin_attempt(struct lock *lock, int64_t now_us)
+bool lock_begin_attempt(struct lock *lock, int64_t now_us)
 {
+	uint64_t ticket = quorum_ticket(lock->quorum, now_us);
+	uint8_t random[TOKEN_RANDOM];
 	char token[TOKEN_MAX];
 
-	if (token_format(token, quorum_ticket(lock->quorum, now_us), lock->settings.random, lock->identity) == 0)
-		lock->attempt = attempt_new(lock->quorum, lock->key, lock->key_length, token,
+	/* Tickets grow, but only as long as the masters' clocks do; and the first half tells which lock it is. */
+	memcpy(random, lock->settings.random, sizeof(random));
+	for (unsigned i = 0, count = lock->attempts++; i < sizeof(count); i++)
+		random[TOKEN_RANDOM - 1 - i] ^= (uint8_t)(count >> 8 * i);
+	if (token_format(token, ticket, random, lock->identity) == 0)
+		lock->attempt = attempt_new(lock->quorum, lock->key, lock->key_length, token, ticket,
 		                            lock->settings.ttl_us + lock->settings.lock_delay_us);
 	if (!lock->attempt) {
 		lock->state = LOCK_IDLE;
@@ -39,10 +43,9 @@ static bool begin_attempt(struct lock *lock, int64_t now_us)
 		return false;
 	}
 	lock->attempt->lock = lock;
-	lock->attempt->mode = lock->wanted;
+	lock->attempt->mode = lock->attempt->waits_for = lock->wanted;
 	lock->attempt->bid = lock->wanted == MODE_EXCLUSIVE;
 	lock_load(lock);
-	lock->proposals = 0;
 	return true;
 }
 
@@ -51,6 +54,7 @@ static void acquire_from(struct lock *lock, unsigned master, int64_t now_us)
 	struct request request = {
 	    .op = OP_ACQUIRE, .mode = lock->wanted, .fence = lock->attempt->highest, .floor = lock->attempt->floor};
 
+	request.queued = !lock->try_only && lock->quorum->masters[master].listening;
 	lock->attempt->votes[master].ballot = BALLOT_ASKED;
 	lock->attempt->votes[master].until_us = 0;
 	attempt_send(lock->attempt, request, master, now_us, lock->effects);
@@ -105,25 +109,11 @@ void lock_propose(struct lock *lock, int64_t now_us)
 
 void lock_try(struct lock *lock, int64_t now_us)
 {
-	if (!lock->attempt && !begin_attempt(lock, now_us))
+	if (!lock->attempt && !lock_begin_attempt(lock, now_us))
 		return;
 	lock->state = LOCK_TRY;
+	lock->proposals = 0;
 	lock_propose(lock, now_us);
-}
-
-void lock_poll(struct lock *lock, int64_t now_us)
-{
-	struct request request = {.op = OP_POLL, .mode = lock->wanted};
-
-	if (!begin_attempt(lock, now_us))
-		return;
-	lock->state = LOCK_POLL;
-	lock->round_us = now_us;
-	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
-		if (quorum_askable(lock->quorum, i, now_us)) {
-			lock->attempt->votes[i].ballot = BALLOT_ASKED;
-			attempt_send(lock->attempt, request, i, now_us, lock->effects);
-		}
 }
 
 /* ---- counting ---- */
@@ -141,6 +131,7 @@ void lock_count(const struct lock *lock, struct tally *ret)
 		ret->yes += vote->ballot == BALLOT_YES;
 		ret->busy += vote->ballot == BALLOT_BUSY;
 		ret->outbid += vote->ballot == BALLOT_OUTBID;
+		ret->free += vote->ballot == BALLOT_FREE;
 		ret->failed += vote->ballot == BALLOT_FAILED;
 		ret->pending += vote->ballot == BALLOT_ASKED;
 		for (unsigned j = 0; j < count; j++) {
@@ -159,7 +150,7 @@ void lock_count(const struct lock *lock, struct tally *ret)
 }
 
 /* The earliest moment at which keys that end by themselves free a majority. */
-static int64_t majority_free_at_us(const struct lock *lock)
+int64_t lock_free_at_us(const struct lock *lock)
 {
 	int64_t ends[SERVERS_MAX];
 	unsigned count = 0, needed = lock_blocking(lock);
@@ -173,16 +164,9 @@ static int64_t majority_free_at_us(const struct lock *lock)
 	return lease_quorum_us(ends, count, needed);
 }
 
-static void wait_until(struct lock *lock, int64_t wake_us, int64_t now_us)
-{
-	lock_close_attempt(lock, now_us);
-	lock->wake_us = wake_us;
-	lock->state = LOCK_WAIT;
-}
-
 /* Another holds it, as far as can be known: what it may have makes a majority. (With an
  * even number of masters two contenders may have as many each as keep the other out.) */
-static bool is_held(const struct lock *lock, const struct tally *tally)
+bool lock_is_held(const struct lock *lock, const struct tally *tally)
 {
 	unsigned others = tally->yes + tally->outbid + tally->busy - tally->rival;
 
@@ -190,35 +174,36 @@ static bool is_held(const struct lock *lock, const struct tally *tally)
 	       lock->quorum->settings.count - others >= lock->quorum->majority;
 }
 
-/* Another holds it, or contenders have split the masters among them. */
-static void back_off_contended(struct lock *lock, const struct tally *tally, int64_t now_us)
+/* LOCK_NB: another holds it, or contenders have split the masters among them. That is tried again from the beginning,
+ * one master first, after a while that makes it unlikely that the same happens. */
+static void back_off_try(struct lock *lock, const struct tally *tally, int64_t now_us)
 {
-	bool held = is_held(lock, tally);
-	int64_t free_us = majority_free_at_us(lock);
-	int64_t wait_us = POLL_US / 2 + (int64_t)lock_draw(lock, POLL_US);
+	unsigned shift = lock->splits < 4 ? lock->splits : 4;
 
+	lock_close_attempt(lock, now_us);
 	lock->contended = true;
 	lock->no_quorum_us = NEVER_US;
-	if (lock->try_only && (held || lock->splits >= SPLITS_MAX)) {
-		lock_close_attempt(lock, now_us);
+	if (lock_is_held(lock, tally) || lock->splits >= SPLITS_MAX) {
 		lock->state = LOCK_IDLE;
 		lock_done(lock, EWOULDBLOCK);
 		return;
 	}
 	lock->serial = true;
-	if (held) {
-		lock->splits = 0;
-	} else {
-		unsigned shift = lock->splits < 4 ? lock->splits : 4;
+	lock->splits++;
+	lock->wake_us = now_us + (int64_t)lock_draw(lock, (uint64_t)LOCK_SPLIT_US << shift);
+	lock->state = LOCK_WAIT;
+}
 
-		lock->splits++;
-		wait_us = (int64_t)lock_draw(lock, (uint64_t)SPLIT_US << shift);
-	}
-	wait_until(lock, free_us > now_us && free_us < now_us + wait_us ? free_us + 1000 : now_us + wait_us, now_us);
+static void back_off_contended(struct lock *lock, const struct tally *tally, int64_t now_us)
+{
+	if (lock->try_only)
+		back_off_try(lock, tally, now_us);
+	else
+		lock_wait(lock, tally, now_us);
 }
 
 /* Too few masters gave an answer that counts. */
-static void back_off_no_quorum(struct lock *lock, int64_t now_us)
+void lock_back_off_no_quorum(struct lock *lock, int64_t now_us)
 {
 	lock->contended = false;
 	if (lock->no_quorum_us == NEVER_US)
@@ -229,23 +214,8 @@ static void back_off_no_quorum(struct lock *lock, int64_t now_us)
 		lock_done(lock, ENOLCK);
 		return;
 	}
-	wait_until(lock, now_us + POLL_US / 2 + (int64_t)lock_draw(lock, POLL_US), now_us);
-}
-
-static void judge_poll(struct lock *lock, const struct tally *tally, int64_t now_us)
-{
-	unsigned q = lock->quorum->majority;
-
-	if (tally->yes >= q) {
-		lock->no_quorum_us = NEVER_US;
-		lock->serial = true;
-		lock_try(lock, now_us);
-	} else if (tally->yes + tally->pending < q || tally->busy >= lock_blocking(lock)) {
-		if (tally->yes + tally->busy >= q)
-			back_off_contended(lock, tally, now_us);
-		else if (tally->pending == 0 || now_us >= lock->round_us + lock->settings.node_timeout_us)
-			back_off_no_quorum(lock, now_us);
-	}
+	lock->wake_us = now_us + LOCK_POLL_US / 2 + (int64_t)lock_draw(lock, LOCK_POLL_US);
+	lock->state = LOCK_WAIT;
 }
 
 /* When a round goes on without those that have not answered: for the one that is asked first
@@ -290,7 +260,7 @@ static void judge_first(struct lock *lock, const struct tally *tally, int64_t no
 	}
 }
 
-static void judge_try(struct lock *lock, int64_t now_us)
+void lock_try_judge(struct lock *lock, int64_t now_us)
 {
 	unsigned q = lock->quorum->majority;
 	struct tally t;
@@ -299,9 +269,7 @@ static void judge_try(struct lock *lock, int64_t now_us)
 	/* A master that is stopped is not waited for once the others have decided. */
 	if (now_us >= lock->round_us + LOCK_HURRY_US && t.yes + t.outbid + t.busy >= q)
 		t.pending = 0;
-	if (lock->state == LOCK_POLL) {
-		judge_poll(lock, &t, now_us);
-	} else if (lock->serial) {
+	if (lock->serial) {
 		judge_first(lock, &t, now_us);
 	} else if (t.same >= q) {
 		lock_claim(lock, t.fence, now_us);
@@ -313,18 +281,26 @@ static void judge_try(struct lock *lock, int64_t now_us)
 		return; /* whether to propose again is not known yet */
 	} else if (t.rival >= lock_blocking(lock) && t.rival < q && t.pending > 0) {
 		return; /* an even number: whether the other has a majority is not known yet */
+	} else if (!lock->try_only && t.yes + t.outbid > 0 && t.pending > 0) {
+		return; /* whom to leave these to is not known yet */
 	} else if (t.yes + t.outbid + t.busy >= q || t.rival >= lock_blocking(lock)) {
 		back_off_contended(lock, &t, now_us);
 	} else if (t.pending == 0) {
-		back_off_no_quorum(lock, now_us);
+		lock_back_off_no_quorum(lock, now_us);
 	}
 }
 
 /* ---- events ---- */
 
-static void record_busy(struct vote *vote, const struct answer *answer, int64_t now_us)
+static void record_busy(const struct attempt *attempt, struct vote *vote, const struct answer *answer, int64_t now_us)
 {
+	bool is_ours = token_parse(answer->ahead, strlen(answer->ahead), NULL);
+	bool is_known = strcmp(answer->holder, "zset") == 0 || strcmp(answer->holder, "none") == 0;
+
 	vote->ballot = BALLOT_BUSY;
+	/* Tokens begin with the ticket. */
+	vote->older = is_ours ? strcmp(answer->ahead, attempt->token) < 0 : strcmp(answer->ahead, "none") != 0;
+	vote->foreign = !is_known && !token_parse(answer->holder, strlen(answer->holder), NULL);
 	vote->holder_hash = hash_text(answer->holder, strlen(answer->holder));
 	vote->free_at_us = answer->pttl_ms >= 0 ? now_us + answer->pttl_ms * 1000 : NEVER_US;
 }
@@ -343,10 +319,10 @@ void lock_record(struct lock *lock, const struct request *request, const struct 
 		vote->doubtful = false;
 		break;
 	case CODE_FREE: /* to P: no vote, but it could become one */
-		vote->ballot = request->op == OP_POLL ? BALLOT_YES : BALLOT_FAILED;
+		vote->ballot = BALLOT_FREE;
 		break;
 	case CODE_BUSY:
-		record_busy(vote, answer, now_us);
+		record_busy(lock->attempt, vote, answer, now_us);
 		break;
 	case CODE_REJECTED:
 		vote->ballot = BALLOT_OUTBID;
@@ -364,17 +340,19 @@ void lock_record(struct lock *lock, const struct request *request, const struct 
 void lock_try_answered(struct lock *lock, const struct request *request, const struct answer *answer, int64_t now_us)
 {
 	struct vote *vote = &lock->attempt->votes[request->master];
+	bool granted;
 
-	if (request->op == OP_ACQUIRE || request->op == OP_EXTEND)
-		attempt_voted(lock->attempt, request, answer);
-	/* The answer to a proposal that was raised meanwhile decides nothing. */
-	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED)
+	if (!attempt_voted(lock->attempt, request, answer))
+		return;
+	/* The answer to a proposal that was raised meanwhile decides nothing; one that is later than a grant says more. */
+	granted = vote->granted_us > 0 && (vote->ballot == BALLOT_YES || vote->ballot == BALLOT_OUTBID);
+	if (request->serial != vote->last_serial || request->op != OP_ACQUIRE || !(vote->ballot == BALLOT_ASKED || granted))
 		return;
 	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects))
 		return;
 	vote->resent = 0;
 	lock_record(lock, request, answer, now_us);
-	judge_try(lock, now_us);
+	lock_try_judge(lock, now_us);
 }
 
 void lock_try_joined(struct lock *lock, uint32_t joined, int64_t now_us)
@@ -396,8 +374,12 @@ void lock_try_expire(struct lock *lock, int64_t now_us)
 	for (unsigned i = 0; over && i < lock->quorum->settings.count; i++)
 		if (lock->attempt->votes[i].ballot == BALLOT_ASKED)
 			lock->attempt->votes[i].ballot = BALLOT_FAILED;
-	if (now_us >= lock->round_us + LOCK_HURRY_US)
-		judge_try(lock, now_us);
+	if (now_us < lock->round_us + LOCK_HURRY_US)
+		return;
+	if (lock->state == LOCK_POLL)
+		lock_wait_judge(lock, now_us);
+	else
+		lock_try_judge(lock, now_us);
 }
 
 int64_t lock_try_next_us(const struct lock *lock, int64_t now_us)

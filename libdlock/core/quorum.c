@@ -9,6 +9,8 @@
 
 #define VERSION_OLDEST 60200       /* PXAT */
 #define DEFAULT_MAX_TTL_US 10000000
+#define OFFER_MIN_US 1000000
+#define OFFER_TRIPS 10
 #define PROBE_MIN_US 50000
 #define PROBE_MAX_US 1000000
 #define CLUSTER_VERSION 1
@@ -236,6 +238,8 @@ void quorum_answered(struct quorum *quorum, unsigned index, int64_t sent_us, int
 	if (master_us <= 0)
 		return;
 	observe_clock(quorum, m, sent_us, master_us, now_us);
+	m->heard_sent_us = sent_us;
+	m->heard_master_us = master_us;
 	if (m->clock_moved && !moved && m->standing == STANDING_VOTING) {
 		/* At once, not at the next judgement: the vote in this very answer must not count. */
 		m->standing = STANDING_REFUSED;
@@ -243,6 +247,37 @@ void quorum_answered(struct quorum *quorum, unsigned index, int64_t sent_us, int
 		m->probe_at_us = now_us + PROBE_MAX_US;
 		quorum->voting--;
 	}
+}
+
+void quorum_listening(struct quorum *quorum, unsigned index, bool listening)
+{
+	quorum->masters[index].listening = listening;
+}
+
+bool quorum_clock_fits(const struct quorum *quorum, unsigned index, int64_t master_us, int64_t now_us)
+{
+	const struct master *m = &quorum->masters[index];
+
+	return m->clock_known && master_us - now_us <= m->offset_high_us + astray_us(quorum, m, now_us);
+}
+
+int64_t quorum_until_us(const struct quorum *quorum, unsigned index, int64_t expiry_us)
+{
+	const struct master *m = &quorum->masters[index];
+
+	if (m->heard_master_us == 0 || expiry_us <= m->heard_master_us)
+		return 0;
+	return lease_vote_until_us(m->heard_sent_us, expiry_us - m->heard_master_us);
+}
+
+int64_t quorum_offer_us(const struct quorum *quorum)
+{
+	int64_t offer_us = OFFER_MIN_US;
+
+	for (unsigned i = 0; i < quorum->settings.count; i++)
+		if (OFFER_TRIPS * quorum->masters[i].best_rtt_us > offer_us)
+			offer_us = OFFER_TRIPS * quorum->masters[i].best_rtt_us;
+	return offer_us;
 }
 
 bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us)

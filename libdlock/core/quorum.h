@@ -32,7 +32,6 @@
 
 #include "core/effect.h"
 
-#define EPOCH_MAX 192
 #define INCARNATION_MAX 144
 #define CLUSTER_ID_SIZE 17
 
@@ -96,6 +95,8 @@ struct master {
 	int64_t clock_seen_us;    /* when it was observed last */
 	int64_t stable_since_us; /* rule 4 */
 	bool clock_moved;
+	int64_t heard_sent_us, heard_master_us; /* the last answer that told the clock: when it was asked for, and the clock */
+	bool listening;          /* its grants are heard */
 	/* rule 5 */
 	unsigned unanswered;
 	int64_t silent_since_us;
@@ -109,6 +110,7 @@ struct quorum_settings {
 	bool quarantine;
 	char fingerprint[CLUSTER_ID_SIZE];
 	char tags[SERVERS_MAX][CLUSTER_ID_SIZE]; /* of each master: the fingerprint of its address */
+	char channel[64];            /* where this client hears its grants; "": nowhere */
 };
 
 struct quorum {
@@ -121,6 +123,7 @@ struct quorum {
 	int64_t quarantine_us;       /* the largest M seen: what a quarantine lasts */
 	int64_t last_ticket_us;
 	unsigned voting;
+	bool listens;                /* some lock has wanted grants */
 	struct master masters[SERVERS_MAX];
 };
 
@@ -149,6 +152,17 @@ void quorum_ask_ttl(struct quorum *quorum, int64_t ttl_us, int64_t now_us, struc
 /* Bookkeeping for rules 4 and 5: of every request sent and every answer. */
 void quorum_sent(struct quorum *quorum, unsigned index, int64_t now_us);
 void quorum_answered(struct quorum *quorum, unsigned index, int64_t sent_us, int64_t master_us, int64_t now_us);
+
+/* The channel for grants of a master is heard, or not any more. */
+void quorum_listening(struct quorum *quorum, unsigned index, bool listening);
+/* Rule 4 for what a master has said without having been asked: no clock that has not stepped ahead can have said it
+ * by now. */
+bool quorum_clock_fits(const struct quorum *quorum, unsigned index, int64_t master_us, int64_t now_us);
+/* Until when a vote is good that ends at `expiry_us` by the master's clock: counted from the last answer that told that
+ * clock, never from the receipt of the vote. 0: never. */
+int64_t quorum_until_us(const struct quorum *quorum, unsigned index, int64_t expiry_us);
+/* For how long who is handed a lock has it at first: time to learn of it, and to prolong it. */
+int64_t quorum_offer_us(const struct quorum *quorum);
 
 /* A bit a master. */
 uint32_t quorum_voters(const struct quorum *quorum);

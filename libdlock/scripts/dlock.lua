@@ -157,12 +157,13 @@ local function version_here() return tonumber(data(K, token, 'v') or 0) end
 -- Nothing travels any more: what this token had left goes.
 local function unload() if data(K, token, 'v') then redis.call('DEL', DATA .. K) end end
 
--- The queue's next: {member, mode, ttl ms, channel, token, ticket}, or nil. What is no waiter goes.
+-- The queue's next: {member, mode, ttl ms, channel, token, ticket}, or nil. What is no waiter goes, nor is one whose
+-- token can't be told from another program's member of a set.
 local function head()
   while true do
     local first = redis.call('ZRANGE', QUEUE .. K, 0, 0, 'WITHSCORES')
     if not first[1] then return nil end
-    local mode, ttl, channel, waiter = string.match(first[1], '^([XS]):(%d+):([^:]+):(.+)$')
+    local mode, ttl, channel, waiter = string.match(first[1], '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$')
     if mode then return {first[1], mode, tonumber(ttl), channel, waiter, tonumber(first[2])} end
     redis.call('ZREM', QUEUE .. K, first[1])
   end
@@ -180,29 +181,27 @@ end
 -- all before: the same on all servers. A server that is not the one that was asked, or that must not vote,
 -- hands over nothing, unless the waiter takes its vote all the same.
 local function hand_over(next, offer, before)
-  if offer <= 0 or not (kind == 'none' or kind == 'zset') then return 0 end
-  if redis.call('GET', EPOCH) ~= epoch then return 0 end
-  local count, quarantined = 0, nil
+  if offer <= 0 or redis.call('GET', EPOCH) ~= epoch then return end
+  local quarantined
   if not (next <= us + SKEW_US) then next = 0 end
-  while true do
+  while kind == 'none' or kind == 'zset' do
     local waiter = head()
-    if not waiter or (before and waiter[6] >= before) or (kind == 'zset' and waiter[2] == 'X') then return count end
+    if not waiter or (before and waiter[6] >= before) or (kind == 'zset' and waiter[2] == 'X') then return end
     if quarantined == nil then quarantined = redis.call('EXISTS', QUARANTINE) == 1 end
-    if quarantined and string.sub(waiter[4], 1, 17) ~= 'dlock!grants-off-' then return count end
+    if quarantined and string.sub(waiter[4], 1, 17) ~= 'dlock!grants-off-' then return end
     local floor = fence or us - SKEW_US
     local granted = next > floor and next or (waiter[2] == 'X' and floor + 1 or floor)
     local expiry = whole(ms + math.min(waiter[3], offer))
     redis.call('ZREM', QUEUE .. K, waiter[1])
     if tell(waiter, table.concat({'G', whole(granted), whole(us), expiry, epoch, waiter[5]}, ' ')) then
-      count = count + 1
       raise(granted, whole(granted))
       if waiter[2] == 'X' then
         redis.call('SET', K, waiter[5], 'PXAT', expiry)
         kind = 'string'
-        return count
+      else
+        redis.call('ZADD', K, expiry, waiter[5])
+        kind = settle(K)
       end
-      redis.call('ZADD', K, expiry, waiter[5])
-      kind = settle(K)
     end
   end
 end

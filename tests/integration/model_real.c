@@ -17,6 +17,8 @@ struct real {
 	struct servers *servers;
 	struct server_clock *clock;
 	redisContext *context;
+	redisContext *listener; /* to the channels in steps_listen */
+	bool publishes;         /* it is permitted */
 	char *dump;        /* the text of the script that tells all keys */
 	char dump_sha[41];
 	char name[64];
@@ -24,8 +26,11 @@ struct real {
 
 /*
  * All keys as model_keys_text() has them. Whatever may be there is looked at first, which
- * removes what has expired. An expiry is now and what is left: time stands still.
+ * removes what has expired. An expiry is now and what is left: time stands still. At last a message says that this
+ * was all that was published.
  */
+#define LAST_CHANNEL "that's all"
+
 static const char dump_script[] =
 	"redis.call('EXISTS', unpack(universe))\n"
 	"local time = redis.call('TIME')\n"
@@ -52,6 +57,7 @@ static const char dump_script[] =
 	"  local kind, left = redis.call('TYPE', name).ok, redis.call('PTTL', name)\n"
 	"  lines[i] = name .. ' ' .. kind .. ' ' .. (left < 0 and left or whole(ms + left)) .. ' ' .. tell[kind](name) .. '\\n'\n"
 	"end\n"
+	"redis.pcall('PUBLISH', \"" LAST_CHANNEL "\", '')\n"
 	"return table.concat(lines)\n";
 
 /* The script with the names of all keys in it. */
@@ -74,15 +80,20 @@ static char *make_dump(void)
 
 /* ---- commands ---- */
 
-static redisReply *next_reply(struct real *real)
+static redisReply *next_of(redisContext *context)
 {
 	void *reply = NULL;
 
-	if (redisGetReply(real->context, &reply) != REDIS_OK) {
-		fprintf(stderr, "real server: %s\n", real->context->errstr);
+	if (redisGetReply(context, &reply) != REDIS_OK) {
+		fprintf(stderr, "real server: %s\n", context->errstr);
 		return NULL;
 	}
 	return reply;
+}
+
+static redisReply *next_reply(struct real *real)
+{
+	return next_of(real->context);
 }
 
 static redisReply *command(struct real *real, int argc, const char **argv, const size_t *lengths)
@@ -123,6 +134,42 @@ static bool load_script(struct real *real)
 	return is_ok(real, argv[0], argv[1], argv[2], NULL);
 }
 
+static bool connect_to(const struct real *real, redisContext **context)
+{
+	const struct timeval timeout = {.tv_sec = 60};
+	const char *address = servers_address(real->servers, 0);
+
+	redisFree(*context);
+	*context = redisConnectUnix(address + strlen("unix:"));
+	if (!*context || (*context)->err) {
+		fprintf(stderr, "real server: %s\n", *context ? (*context)->errstr : "no memory");
+		return false;
+	}
+	redisSetTimeout(*context, timeout);
+	return true;
+}
+
+static bool listen_to_all(struct real *real)
+{
+	const char *words[STEP_WORDS_MAX];
+	bool ok = true;
+	int count = 0;
+
+	while (steps_listen[count]) {
+		words[count] = steps_listen[count];
+		count++;
+	}
+	words[count++] = LAST_CHANNEL;
+	redisAppendCommandArgv(real->listener, count, words, NULL);
+	for (int i = 1; i < count && ok; i++) {
+		redisReply *reply = next_of(real->listener);
+
+		ok = reply && reply->type != REDIS_REPLY_ERROR;
+		freeReplyObject(reply);
+	}
+	return ok;
+}
+
 /*
  * Keys that have expired are removed when they are looked at, one millisecond after the one in which they
  * expire. What servers remove by themselves, by chance, is switched off: Redis 8 does so in that millisecond
@@ -130,17 +177,8 @@ static bool load_script(struct real *real)
  */
 static bool connect_and_prepare(struct real *real)
 {
-	const struct timeval timeout = {.tv_sec = 60};
-	const char *address = servers_address(real->servers, 0);
-
-	redisFree(real->context);
-	real->context = redisConnectUnix(address + strlen("unix:"));
-	if (!real->context || real->context->err) {
-		fprintf(stderr, "real server: %s\n", real->context ? real->context->errstr : "no memory");
-		return false;
-	}
-	redisSetTimeout(real->context, timeout);
-	return is_ok(real, "DEBUG", "SET-ACTIVE-EXPIRE", "0", NULL);
+	return connect_to(real, &real->context) && connect_to(real, &real->listener) &&
+	       is_ok(real, "DEBUG", "SET-ACTIVE-EXPIRE", "0", NULL) && listen_to_all(real);
 }
 
 /* From 7.0 on DEBUG has to be permitted, by a word that earlier servers do not know. NULL: not needed. */
@@ -205,6 +243,7 @@ void real_free(struct real *real)
 	if (!real)
 		return;
 	redisFree(real->context);
+	redisFree(real->listener);
 	servers_free(real->servers);
 	server_clock_free(real->clock);
 	free(real->dump);
@@ -219,8 +258,10 @@ const char *real_name(const struct real *real)
 bool real_reset(struct real *real, int64_t clock_us)
 {
 	server_clock_freeze(real->clock, clock_us);
-	return is_ok(real, "REPLICAOF", "NO", "ONE", NULL) && is_ok(real, "CONFIG", "SET", "maxmemory", "0") &&
-	       is_ok(real, "FLUSHALL", NULL, NULL, NULL) && is_ok(real, "SCRIPT", "FLUSH", NULL, NULL) &&
+	real->publishes = true;
+	return is_ok(real, "ACL", "SETUSER", "default", "+publish") && is_ok(real, "REPLICAOF", "NO", "ONE", NULL) &&
+	       is_ok(real, "CONFIG", "SET", "maxmemory", "0") && is_ok(real, "FLUSHALL", NULL, NULL, NULL) &&
+	       is_ok(real, "SCRIPT", "FLUSH", NULL, NULL) &&
 	       load_script(real) && load_dump(real);
 }
 
@@ -272,7 +313,14 @@ static bool parse_vote(const redisReply *reply, const struct model_call *call, s
 		return false;
 	if (ret->code == CODE_BUSY) {
 		ret->pttl_ms = integer_at(reply, 3);
-		return reply->elements == 5 && text_at(reply, 4, ret->holder, sizeof(ret->holder));
+		ret->rank = (unsigned)integer_at(reply, 5);
+		return reply->elements == 7 && text_at(reply, 4, ret->holder, sizeof(ret->holder)) &&
+		       text_at(reply, 6, ret->ahead, sizeof(ret->ahead));
+	}
+	if (ret->code == CODE_MINE || call->operation == 'Y') {
+		ret->expiry_ms = ret->code == CODE_MINE ? integer_at(reply, 3) : 0;
+		ret->rank = ret->code == CODE_MINE ? 0 : (unsigned)integer_at(reply, 3);
+		return reply->elements == 4;
 	}
 	if (carries)
 		ret->version = (uint64_t)integer_at(reply, 3);
@@ -297,20 +345,25 @@ static bool flatten(const redisReply *reply, struct survey *survey)
 	return true;
 }
 
-/* Who is there: of L after a cursor that says that this was all. */
+/* Who is there and who waits: of L after a cursor that says that this was all. */
 static bool parse_survey(const redisReply *reply, const struct model_call *call, struct outcome *ret)
 {
 	struct survey survey = {.text = ret->said, .size = sizeof(ret->said)};
 	size_t first = call->operation == 'L' ? 3 : 2;
 	char cursor[8];
 
-	if (reply->elements < first || (first == 2 && reply->elements != 3))
+	if (reply->elements < first || (first == 2 && reply->elements != 5))
 		return false;
 	if (first == 3 && (!text_at(reply, 2, cursor, sizeof(cursor)) || strcmp(cursor, "0") != 0))
 		return false;
-	for (size_t i = first; i < reply->elements; i++)
-		if (reply->element[i]->type != REDIS_REPLY_ARRAY || !flatten(reply->element[i], &survey))
+	for (size_t i = first; i < reply->elements; i++) {
+		/* Of L in pairs: one that is there, and how many wait for it. Of Q one more array before the number. */
+		bool number = call->operation == 'L' ? i % 2 == 0 : i == 4;
+
+		if (reply->element[i]->type != (number ? REDIS_REPLY_INTEGER : REDIS_REPLY_ARRAY) ||
+		    !flatten(reply->element[i], &survey))
 			return false;
+	}
 	survey_end(&survey);
 	return true;
 }
@@ -374,6 +427,30 @@ static void take_foreign(const redisReply *reply, struct outcome *ret)
 		snprintf(ret->said, sizeof(ret->said), "%.*s", length, reply->str ? reply->str : "?");
 }
 
+/* Up to the message that says that these were all. */
+static bool take_messages(struct real *real, struct outcome *ret)
+{
+	size_t length = 0;
+	bool last = !real->publishes;
+
+	ret->messages[0] = '\0';
+	while (!last) {
+		redisReply *reply = next_of(real->listener);
+		const char *channel = reply && reply->elements == 3 ? reply->element[1]->str : NULL;
+
+		if (!channel) {
+			freeReplyObject(reply);
+			return false;
+		}
+		last = strcmp(channel, LAST_CHANNEL) == 0;
+		if (!last && length < sizeof(ret->messages))
+			length += (size_t)snprintf(ret->messages + length, sizeof(ret->messages) - length, "%s %s\n", channel,
+			                           reply->element[2]->str);
+		freeReplyObject(reply);
+	}
+	return true;
+}
+
 static bool take_keys(const redisReply *reply, struct outcome *ret)
 {
 	if (reply->type != REDIS_REPLY_STRING || (size_t)reply->len > sizeof(ret->keys)) {
@@ -399,6 +476,7 @@ static bool restart(struct real *real, bool keep, int64_t clock_us)
 	if (result < 0 || !connect_and_prepare(real))
 		return false;
 	server_clock_freeze(real->clock, clock_us);
+	real->publishes = true;
 	return load_script(real) && load_dump(real);
 }
 
@@ -412,6 +490,8 @@ static bool switch_over(struct real *real, const struct step *step)
 	case STEP_RESTART_KEPT: return restart(real, true, step->clock_us);
 	case STEP_RESTART_EMPTY: return restart(real, false, step->clock_us);
 	case STEP_SCRIPT_LOAD: return load_script(real);
+	case STEP_FORBID_PUBLISH: real->publishes = false; break;
+	case STEP_PERMIT_PUBLISH: real->publishes = true; break;
 	default: break;
 	}
 	step_words(&words, step);
@@ -455,7 +535,7 @@ bool real_step(struct real *real, const struct step *step, struct outcome *ret)
 		freeReplyObject(reply);
 	}
 	reply = next_reply(real);
-	ok = reply && take_keys(reply, ret);
+	ok = reply && take_keys(reply, ret) && take_messages(real, ret);
 	freeReplyObject(reply);
 	return ok;
 }

@@ -1,7 +1,7 @@
 /*
  * model_real.h - a real server for the steps, whose clock stands still.
  *
- * Owns: one server, its clock and one connection. Must never: judge.
+ * Owns: one server, its clock, one connection and another that listens. Must never: judge.
  */
 #ifndef TESTS_INTEGRATION_MODEL_REAL_H
 #define TESTS_INTEGRATION_MODEL_REAL_H
@@ -14,6 +14,7 @@
 struct outcome {
 	struct model_reply reply;     /* of a call */
 	char said[SURVEY_MAX];        /* of anything else; of Q and L, who is there; or what is no reply of the script's */
+	char messages[8192];          /* what was published to whom somebody listens, a line each: channel, message */
 	size_t keys_length;
 	char keys[32768];             /* see model_keys_text() */
 };

@@ -19,6 +19,20 @@ static const char *const keys[] = {"dlock:a", "dlock:b", "plain", "dlock:\xc3\xa
 static const char *const patterns[] = {"*", "dlock:*", "dlock:a"};
 static const char *const foreign_values[] = {"foreign", "a-b-c"}; /* the second passes for a reader's token */
 static const char *const foreign_members[] = {"zzz", "!first"};
+static const char *const channels[] = {
+    "dlock!grants-00112233445566778899aabbccddeeff", "dlock!grants-ffeeddccbbaa99887766554433221100",
+    "dlock!grants-off-0123456789abcdef0123456789abcdef", "dlock!grants-off-fedcba98765432100123456789abcdef",
+};
+const char *const steps_listen[] = {
+    "SUBSCRIBE", "dlock!grants-00112233445566778899aabbccddeeff", "dlock!grants-off-0123456789abcdef0123456789abcdef",
+    "somebody-else's", NULL,
+};
+/* Members of a queue that are no waiters; and waiters that are not ours. */
+static const char *const strange_members[] = {
+    "nobody", "Z:20:dlock!grants-00112233445566778899aabbccddeeff:zzz", "X::somebody-else's:zzz", "S:20::zzz",
+    "X:20:somebody-else's:", "S:20:somebody-else's", "X:20:somebody-else's:zzz", "S:30:somebody-else's:a-b-",
+    "X:20:somebody-else's:a-b-c", "S:30:somebody-else's:a-b-c",
+};
 /* Some are the beginning of others. */
 static const char *const incarnations[] = {"run1:hist1", "run1:hist11", "run1:hist2", "run2:hist1"};
 static const struct {
@@ -50,6 +64,7 @@ size_t steps_names(char names[STEPS_NAMES_MAX][TOKEN_MAX + 16])
 	for (size_t i = 0; i < COUNT(keys); i++) {
 		snprintf(names[n++], sizeof(names[0]), "%s", keys[i]);
 		snprintf(names[n++], sizeof(names[0]), "dlock!data:%s", keys[i]);
+		snprintf(names[n++], sizeof(names[0]), "dlock!queue:%s", keys[i]);
 	}
 	for (unsigned i = 0; i < TOKENS; i++)
 		snprintf(names[n++], sizeof(names[0]), "dlock!broken:%s", token(i));
@@ -62,6 +77,14 @@ size_t steps_names(char names[STEPS_NAMES_MAX][TOKEN_MAX + 16])
 	snprintf(names[n++], sizeof(names[0]), "dlock!cluster");
 	snprintf(names[n++], sizeof(names[0]), "dlock!fence");
 	return n;
+}
+
+bool steps_is_heard(const char *channel)
+{
+	for (int i = 1; steps_listen[i]; i++)
+		if (strcmp(steps_listen[i], channel) == 0)
+			return true;
+	return false;
 }
 
 /* ---- what is drawn ---- */
@@ -103,7 +126,7 @@ static const char *any_key(struct steps *steps)
 /* Some moment at which something on the master ends; 0: nothing does. */
 static int64_t any_expiry_ms(struct steps *steps, const struct model_data *data)
 {
-	int64_t found[8 * MODEL_KEYS + MODEL_BROKEN + 1];
+	int64_t found[9 * MODEL_KEYS + MODEL_BROKEN + 1];
 	size_t n = 0;
 
 	for (unsigned i = 0; i < MODEL_KEYS; i++) {
@@ -113,6 +136,8 @@ static int64_t any_expiry_ms(struct steps *steps, const struct model_data *data)
 			found[n++] = data->keys[i].readers[j].expiry_ms;
 		if (data->cargo[i].name[0])
 			found[n++] = data->cargo[i].expiry_ms;
+		if (data->queues[i].name[0])
+			found[n++] = data->queues[i].expiry_ms;
 	}
 	for (unsigned i = 0; i < MODEL_BROKEN; i++)
 		if (data->marks[i].token[0])
@@ -230,19 +255,114 @@ static void draw_cargo(struct steps *steps, const struct model_master *model, st
 		call->bytes[i] = (char)draw(steps, 256);
 }
 
-/* Who is there, or another of the few; never what no token of ours looks like. */
+static const struct model_queue *queue_at(const struct model_master *model, const char *key)
+{
+	for (unsigned i = 0; i < MODEL_KEYS; i++)
+		if (strcmp(model->data.queues[i].name, key) == 0)
+			return &model->data.queues[i];
+	return NULL;
+}
+
+static const char *token_of(const char *member)
+{
+	const char *last = strrchr(member, ':');
+
+	return last ? last + 1 : "";
+}
+
+static bool is_ours(const char *text)
+{
+	for (unsigned i = 0; i < TOKENS; i++)
+		if (strcmp(token(i), text) == 0)
+			return true;
+	return false;
+}
+
+/* Who is there or waits, or another of the few; never what no token of ours looks like. */
 static const char *draw_token(struct steps *steps, const struct model_master *model, const char *key)
 {
+	const struct model_queue *queue = queue_at(model, key);
 	const char *owner = model_owner(model, key, steps->clock_us);
 
-	return owner && strcmp(owner, foreign_values[0]) != 0 && chance(steps, 500) ? owner : token((unsigned)draw(steps, TOKENS));
+	if (queue && chance(steps, 300)) {
+		const char *waiter = token_of(queue->waiters[draw(steps, queue->count)].member);
+
+		if (is_ours(waiter))
+			return waiter;
+	}
+	if (owner && (is_ours(owner) || strcmp(owner, foreign_values[1]) == 0) && chance(steps, 500))
+		return owner;
+	return token((unsigned)draw(steps, TOKENS));
 }
 
 static char draw_operation(struct steps *steps)
 {
-	static const char letters[] = "VIINAAAAAAAAAAAAAAAAAPPPPEEEEEEEEEEEEERRRRRRRRBBQQL";
+	static const char letters[] = "VIINAAAAAAAAAAAAAAAAAAAAAAAAPPPPPPPPYYYYYEEEEEEEEEEEEEEERRRRRRRRRRRRRRRBBQQQL";
 
 	return letters[draw(steps, sizeof(letters) - 1)];
+}
+
+/* The caller's own place, if it has one that is for this mode; mode and ttl are those of the call. */
+static const struct model_waiter *place_of(const struct model_queue *queue, struct model_call *call, bool any_mode)
+{
+	for (unsigned i = 0; queue && i < queue->count; i++) {
+		const struct model_waiter *waiter = &queue->waiters[i];
+
+		if (strcmp(token_of(waiter->member), call->token) != 0 || (!any_mode && waiter->member[0] != call->mode))
+			continue;
+		call->mode = waiter->member[0];
+		return waiter;
+	}
+	return NULL;
+}
+
+static int64_t any_ticket(struct steps *steps, const struct model_queue *queue)
+{
+	if (queue && chance(steps, 500))
+		return queue->waiters[draw(steps, queue->count)].ticket + between(steps, -1, 1);
+	return steps->clock_us + between(steps, -1000, 10);
+}
+
+/* A place in the queue, mostly one that is there already, with its ticket; or none. */
+static void draw_place(struct steps *steps, const struct model_master *model, struct model_call *call)
+{
+	static const int64_t some_ms[] = {20, 1000, 30000};
+	const struct model_queue *queue = queue_at(model, call->key);
+	const struct model_waiter *own;
+
+	call->ticket = (uint64_t)any_ticket(steps, queue);
+	if (chance(steps, 300))
+		return;
+	own = place_of(queue, call, chance(steps, 700));
+	if (own && chance(steps, 900)) {
+		snprintf(call->place, sizeof(call->place), "%s", own->member);
+		call->ttl_ms = strtoll(own->member + 2, NULL, 10);
+		if (chance(steps, 900))
+			call->ticket = (uint64_t)own->ticket;
+	} else if (!queue || queue->count < MODEL_WAITERS - 8) {
+		call->ttl_ms = some_ms[draw(steps, COUNT(some_ms))];
+		snprintf(call->place, sizeof(call->place), "%c:%" PRId64 ":%s:%s", call->mode, call->ttl_ms,
+		         channels[draw(steps, COUNT(channels))], call->token);
+	}
+}
+
+/* What who waits is handed with it. */
+static void draw_offer(struct steps *steps, const struct model_master *model, struct model_call *call)
+{
+	call->offer_ms = chance(steps, 250) ? 0 : any_ttl_ms(steps);
+	if (call->operation == 'R' || call->operation == 'Y')
+		call->next = any_number(steps, model, call->key, SKEW_US);
+}
+
+/* Where readers are kept off, many shall try. */
+static bool reads_beside_a_waiter(const struct model_master *model, const char *name)
+{
+	const struct model_queue *queue = queue_at(model, name);
+
+	for (unsigned i = 0; queue && i < MODEL_KEYS; i++)
+		if (strcmp(model->data.keys[i].name, name) == 0)
+			return model->data.keys[i].kind == KIND_ZSET && queue->waiters[0].member[0] == 'X';
+	return false;
 }
 
 static void draw_call(struct steps *steps, const struct model_master *model, struct model_call *call)
@@ -262,8 +382,12 @@ static void draw_call(struct steps *steps, const struct model_master *model, str
 	snprintf(call->key, sizeof(call->key), "%s", any_key(steps));
 	draw_epoch(steps, model, call->epoch);
 	snprintf(call->token, sizeof(call->token), "%s", draw_token(steps, model, call->key));
-	call->mode = chance(steps, 550) ? 'X' : 'S';
+	call->mode = chance(steps, reads_beside_a_waiter(model, call->key) ? 250 : 550) ? 'X' : 'S';
 	call->ttl_ms = any_ttl_ms(steps);
+	if (strchr("APYR", call->operation))
+		draw_place(steps, model, call);
+	if (strchr("AERY", call->operation))
+		draw_offer(steps, model, call);
 	call->skew_us = chance(steps, 800) ? SKEW_US : between(steps, 0, 10);
 	call->number = any_number(steps, model, call->key, call->skew_us);
 	call->floor = chance(steps, 500) ? 0 : any_number(steps, model, call->key, call->skew_us);
@@ -280,13 +404,15 @@ static void draw_call(struct steps *steps, const struct model_master *model, str
 static void draw_own_key(struct steps *steps, struct foreign *foreign)
 {
 	static const char *const names[] = {"dlock!epoch", "dlock!cluster", "dlock!fence", "dlock!quarantine"};
-	uint64_t kind = draw(steps, 8);
+	uint64_t kind = draw(steps, 10);
 
 	foreign->kind = FOREIGN_DEL;
 	if (kind < COUNT(names))
 		snprintf(foreign->key, sizeof(foreign->key), "%s", names[kind]);
 	else if (kind < 6)
 		snprintf(foreign->key, sizeof(foreign->key), "dlock!data:%s", any_key(steps));
+	else if (kind < 8)
+		snprintf(foreign->key, sizeof(foreign->key), "dlock!queue:%s", any_key(steps));
 	else
 		snprintf(foreign->key, sizeof(foreign->key), "dlock!broken:%s", token((unsigned)draw(steps, TOKENS)));
 }
@@ -300,7 +426,8 @@ static void draw_on_own_key(struct steps *steps, struct foreign *foreign)
 	draw_own_key(steps, foreign);
 	quarantine = strcmp(foreign->key, "dlock!quarantine") == 0;
 	snprintf(foreign->value, sizeof(foreign->value), "1");
-	if (quarantine || strncmp(foreign->key, "dlock!data:", 11) == 0 || strncmp(foreign->key, "dlock!broken:", 13) == 0)
+	if (quarantine || strncmp(foreign->key, "dlock!data:", 11) == 0 || strncmp(foreign->key, "dlock!queue:", 12) == 0 ||
+	    strncmp(foreign->key, "dlock!broken:", 13) == 0)
 		foreign->kind = kinds[draw(steps, quarantine ? 5 : 3)];
 	if (strcmp(foreign->key, "dlock!epoch") == 0 && chance(steps, 500)) {
 		foreign->kind = FOREIGN_SET;
@@ -312,7 +439,21 @@ static void draw_on_own_key(struct steps *steps, struct foreign *foreign)
 	}
 }
 
-static void draw_foreign(struct steps *steps, struct foreign *foreign)
+/* Who is no waiter of ours in a queue, or another place for one who is. */
+static void draw_stranger(struct steps *steps, const struct model_master *model, struct foreign *foreign)
+{
+	const char *key = any_key(steps);
+	const struct model_queue *queue = queue_at(model, key);
+
+	foreign->kind = FOREIGN_ZADD;
+	snprintf(foreign->key, sizeof(foreign->key), "dlock!queue:%s", key);
+	snprintf(foreign->value, sizeof(foreign->value), "%s",
+	         queue && chance(steps, 200) ? queue->waiters[draw(steps, queue->count)].member
+	                                     : strange_members[draw(steps, COUNT(strange_members))]);
+	foreign->number = any_ticket(steps, queue);
+}
+
+static void draw_foreign(struct steps *steps, const struct model_master *model, struct foreign *foreign)
 {
 	static const enum foreign_kind kinds[] = {
 	    FOREIGN_SET,   FOREIGN_SET_PX, FOREIGN_SET_NX, FOREIGN_SET_NX, FOREIGN_DEL,  FOREIGN_DEL,
@@ -327,6 +468,10 @@ static void draw_foreign(struct steps *steps, struct foreign *foreign)
 	}
 	if (chance(steps, 250)) {
 		draw_on_own_key(steps, foreign);
+		return;
+	}
+	if (chance(steps, 200)) {
+		draw_stranger(steps, model, foreign);
 		return;
 	}
 	foreign->kind = kinds[draw(steps, COUNT(kinds))];
@@ -354,6 +499,8 @@ static enum step_kind draw_kind(struct steps *steps, const struct model_master *
 		return STEP_MEMORY_FREE;
 	if (model->read_only && chance(steps, 120))
 		return STEP_PROMOTE;
+	if (model->no_publish && chance(steps, 100))
+		return STEP_PERMIT_PUBLISH;
 	if (kind < 90)
 		return STEP_FOREIGN;
 	if (kind < 95)
@@ -362,7 +509,9 @@ static enum step_kind draw_kind(struct steps *steps, const struct model_master *
 		return model->out_of_memory ? STEP_MEMORY_FREE : STEP_MEMORY_FULL;
 	if (kind < 111)
 		return model->read_only ? STEP_PROMOTE : STEP_DEMOTE;
-	if (kind < 115 && steps->restarts)
+	if (kind < 114)
+		return model->no_publish ? STEP_PERMIT_PUBLISH : STEP_FORBID_PUBLISH;
+	if (kind < 118 && steps->restarts)
 		return chance(steps, 700) ? STEP_RESTART_KEPT : STEP_RESTART_EMPTY;
 	return STEP_CALL;
 }
@@ -375,7 +524,7 @@ void steps_draw(struct steps *steps, const struct model_master *model, struct st
 	if (step->kind == STEP_CALL)
 		draw_call(steps, model, &step->call);
 	else if (step->kind == STEP_FOREIGN)
-		draw_foreign(steps, &step->foreign);
+		draw_foreign(steps, model, &step->foreign);
 	step->clock_us = steps->clock_us;
 }
 
@@ -441,6 +590,46 @@ static void add_survey(struct step_words *w, const struct model_call *call)
 	add_number(w, 2, call->ttl_ms);
 }
 
+static void add_release(struct step_words *w, const struct model_call *call)
+{
+	add_number(w, 1, (int64_t)call->number);
+	add(w, call->unload ? "1" : "");
+	add(w, call->place);
+	add_number(w, 2, (int64_t)call->next);
+	add_number(w, 3, call->offer_ms);
+}
+
+static void add_yield(struct step_words *w, const struct model_call *call)
+{
+	add(w, call->place);
+	add_number(w, 1, (int64_t)call->ticket);
+	add_number(w, 2, (int64_t)call->next);
+	add_number(w, 3, call->offer_ms);
+}
+
+static void add_acquire(struct step_words *w, const struct model_call *call)
+{
+	add_number(w, 1, call->ttl_ms);
+	add_number(w, 2, (int64_t)call->number);
+	add_number(w, 3, call->skew_us);
+	add_number(w, 5, (int64_t)call->floor);
+	add(w, call->place);
+	add_number(w, 6, (int64_t)call->ticket);
+	add_number(w, 7, call->offer_ms);
+	add_cargo(w, call);
+}
+
+static void add_extend(struct step_words *w, const struct model_call *call)
+{
+	add_number(w, 1, call->ttl_ms);
+	add_letter(w, 2, call->repair);
+	add_number(w, 3, (int64_t)call->number);
+	add_number(w, 5, call->offer_ms);
+	if (call->unload)
+		add(w, "0");
+	add_cargo(w, call);
+}
+
 static void about_a_lock(struct step_words *w, const struct model_call *call)
 {
 	add(w, "1");
@@ -453,26 +642,22 @@ static void about_a_lock(struct step_words *w, const struct model_call *call)
 	add(w, call->epoch);
 	add(w, call->token);
 	if (call->operation == 'R') {
-		add_number(w, 1, (int64_t)call->number);
-		if (call->unload)
-			add(w, "1");
+		add_release(w, call);
+		return;
+	}
+	if (call->operation == 'Y') {
+		add_yield(w, call);
 		return;
 	}
 	add(w, call->mode == 'X' ? "X" : "S");
-	if (call->operation == 'P')
-		return;
-	add_number(w, 1, call->ttl_ms);
-	if (call->operation == 'A') {
-		add_number(w, 2, (int64_t)call->number);
-		add_number(w, 3, call->skew_us);
-		add_number(w, 5, (int64_t)call->floor);
+	if (call->operation == 'P') {
+		add(w, call->place);
+		add_number(w, 1, (int64_t)call->ticket);
+	} else if (call->operation == 'A') {
+		add_acquire(w, call);
 	} else {
-		add_letter(w, 2, call->repair);
-		add_number(w, 3, (int64_t)call->number);
-		if (call->unload)
-			add(w, "0");
+		add_extend(w, call);
 	}
-	add_cargo(w, call);
 }
 
 static void foreign_words(struct step_words *w, const struct foreign *foreign)
@@ -515,6 +700,8 @@ void step_words(struct step_words *w, const struct step *step)
 	    [STEP_MEMORY_FREE] = {"CONFIG", "SET", "maxmemory", "0"},
 	    [STEP_DEMOTE] = {"REPLICAOF", "127.0.0.1", "9"}, /* nobody is at the discard port */
 	    [STEP_PROMOTE] = {"REPLICAOF", "NO", "ONE"},
+	    [STEP_FORBID_PUBLISH] = {"ACL", "SETUSER", "default", "-publish"},
+	    [STEP_PERMIT_PUBLISH] = {"ACL", "SETUSER", "default", "+publish"},
 	    [STEP_RESTART_KEPT] = {"(restart,", "keeping", "the", "data)"},
 	    [STEP_RESTART_EMPTY] = {"(restart,", "empty)"},
 	};
@@ -571,6 +758,14 @@ static bool is_sent(const struct model_call *call, const struct quorum *quorum)
 	}
 }
 
+/* The channel of the caller's place. */
+static void library_channel(struct quorum *quorum, const struct model_call *call)
+{
+	const char *channel = call->place[0] ? strchr(call->place + 2, ':') + 1 : "";
+
+	snprintf(quorum->settings.channel, sizeof(quorum->settings.channel), "%.*s", (int)strcspn(channel, ":"), channel);
+}
+
 bool step_words_are_the_librarys(const struct step *step, bool *ret_sent)
 {
 	static struct quorum quorum;
@@ -586,17 +781,22 @@ bool step_words_are_the_librarys(const struct step *step, bool *ret_sent)
 	                          .version = call->version,
 	                          .bytes = call->has_bytes,
 	                          .unload = call->unload,
+	                          .queued = call->place[0] != '\0',
+	                          .next = call->next,
+	                          .offer_us = call->offer_ms * 1000,
 	                          .ttl_us = call->ttl_ms * 1000};
 	struct wire_command theirs;
 	struct step_words ours;
 	bool same;
 
 	attempt = (struct attempt){.key = call->key, .key_length = strlen(call->key), .mode = request.mode,
+	                           .ticket = call->ticket,
 	                           .cargo = {.bytes = (void *)(uintptr_t)call->bytes, .size = call->size,
 	                                     .version = call->version}};
 	memcpy(attempt.token, call->token, sizeof(attempt.token));
 	memcpy(quorum.masters[0].view.epoch, call->epoch, sizeof(call->epoch));
 	library_introduction(&quorum, call);
+	library_channel(&quorum, call);
 	*ret_sent = step->kind == STEP_CALL && is_sent(call, &quorum);
 	if (!*ret_sent)
 		return true;

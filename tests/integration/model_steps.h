@@ -22,6 +22,8 @@ enum step_kind {
 	STEP_MEMORY_FREE,
 	STEP_DEMOTE,        /* a replica of nobody: read-only */
 	STEP_PROMOTE,
+	STEP_FORBID_PUBLISH,
+	STEP_PERMIT_PUBLISH,
 	STEP_RESTART_KEPT,  /* with its data; a client loads the script again */
 	STEP_RESTART_EMPTY,
 };
@@ -46,18 +48,23 @@ void steps_init(struct steps *steps, uint64_t seed, bool restarts);
 /* The next step, for a master that is as `model` is. */
 void steps_draw(struct steps *steps, const struct model_master *model, struct step *ret);
 
+/* Channels of waiters to which somebody listens: the words of a command that does, up to NULL. */
+extern const char *const steps_listen[];
+/* Whether that is one of these. */
+bool steps_is_heard(const char *channel);
+
 /* All keys that may ever be there, in full. */
 #define STEPS_NAMES_MAX 64
 size_t steps_names(char names[STEPS_NAMES_MAX][TOKEN_MAX + 16]);
 
-#define STEP_WORDS_MAX 16
+#define STEP_WORDS_MAX 18
 
 /* A command; the pointers live as long as this and the step. */
 struct step_words {
 	int argc;
 	const char *argv[STEP_WORDS_MAX];
 	size_t lengths[STEP_WORDS_MAX];
-	char text[6][32];
+	char text[10][32];
 };
 
 void step_words(struct step_words *ret, const struct step *step);

@@ -141,6 +141,40 @@ static void put_holders(struct survey *survey, struct model_master *master, cons
 	survey_word(survey, cargo->bytes, cargo->size);
 }
 
+static unsigned waiters_of(const struct model_master *master, const char *name, const char *members[MODEL_WAITERS],
+                           int64_t world_us)
+{
+	return model_queue(master, name, world_us, members, MODEL_WAITERS);
+}
+
+/* The script's ^(.):%d+:[^:]*:(.+)$ */
+static bool is_place(const char *member, const char **ret_token)
+{
+	size_t digits = member[0] && member[1] == ':' ? strspn(member + 2, "0123456789") : 0;
+	const char *channel = member + 2 + digits + 1, *end = digits > 0 && channel[-1] == ':' ? strchr(channel, ':') : NULL;
+
+	*ret_token = end ? end + 1 : NULL;
+	return end && end[1];
+}
+
+/* In which mode, and who. */
+static void put_waiters(struct survey *survey, const struct model_master *master, const char *name, int64_t world_us)
+{
+	const char *members[MODEL_WAITERS], *token;
+	unsigned count = waiters_of(master, name, members, world_us);
+	char text[PLACE_MAX + 4];
+
+	survey_line(survey);
+	for (unsigned i = 0; i < count; i++) {
+		if (is_place(members[i], &token))
+			snprintf(text, sizeof(text), "%c:%s", members[i][0], token);
+		else
+			snprintf(text, sizeof(text), "?:%s", members[i]);
+		put_text(survey, text);
+	}
+	survey_number(survey, count);
+}
+
 /* Only where somebody is, for some time still. */
 static bool is_listed(const struct model_key *key, enum model_kind kind, int64_t ms)
 {
@@ -151,6 +185,7 @@ static bool list(struct survey *survey, struct model_master *master, const char 
 {
 	for (unsigned i = 0; i < MODEL_KEYS; i++) {
 		struct model_key *key = &master->data.keys[i];
+		const char *members[MODEL_WAITERS];
 		char name[MODEL_NAME_MAX];
 		enum model_kind kind;
 
@@ -159,8 +194,10 @@ static bool list(struct survey *survey, struct model_master *master, const char 
 			continue;
 		if (!model_settle(master, name, world_us, &kind))
 			return false;
-		if (is_listed(key, kind, (world_us + master->clock_us) / 1000))
-			put_holders(survey, master, name, kind, world_us);
+		if (!is_listed(key, kind, (world_us + master->clock_us) / 1000))
+			continue;
+		put_holders(survey, master, name, kind, world_us);
+		survey_number(survey, waiters_of(master, name, members, world_us));
 	}
 	return true;
 }
@@ -182,8 +219,10 @@ void model_survey(struct model_master *master, const struct model_call *call, in
 		told = list(&survey, master, call->cluster, world_us);
 	} else {
 		told = model_settle(master, call->key, world_us, &kind);
-		if (told)
+		if (told) {
 			put_holders(&survey, master, call->key, kind, world_us);
+			put_waiters(&survey, master, call->key, world_us);
+		}
 	}
 	if (told) {
 		reply->code = 1;

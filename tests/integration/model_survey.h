@@ -12,7 +12,8 @@
 
 #define SURVEY_MAX 8192
 
-/* A line for each key: its elements, after each a '|', with other bytes than letters in hex. */
+/* A line for each key: its elements and how many wait for it, of Q another for who waits; after each a '|', with other
+ * bytes than letters in hex. */
 struct survey {
 	char *text;
 	size_t size, length;

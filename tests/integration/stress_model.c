@@ -3,9 +3,10 @@
  *
  * Each seed is a sequence of random steps (model_steps.h): calls of the script, time,
  * other clients' commands, a script that is forgotten, full memory, a master that turns
- * read-only, restarts. Each step is taken by the model and by a real server, whose clock
- * stands where the step says. After each the reply is compared field by field, and all
- * keys with their types, values, scores and expiries.
+ * read-only or forbids to publish, restarts. Each step is taken by the model and by a real server, whose clock
+ * stands where the step says. After each the reply is compared field by field, all keys
+ * with their types, values, scores and expiries, and every message to a waiter: to some of
+ * their channels somebody listens, to some nobody.
  *
  * The same is done with mutants of the model, each of which breaks one rule: it must be
  * found out. So the comparison can fail. A difference is shrunk to the few steps that it
@@ -75,6 +76,50 @@ __attribute__((format(printf, 2, 3))) static void tell(bool ok, const char *form
 
 /* ---- one step of the model ---- */
 
+/* The way of a grant. */
+enum granted { BY_A, BY_R, BY_Y, BY_E, IN_QUARANTINE, ASKED_ONLY, UNHEARD, WAYS };
+static const char *const ways[] = {"A",         "R",      "Y",       "E", "a master in quarantine",
+                                   "only asked", "unheard"};
+static unsigned granted[WAYS]; /* of the honest runs */
+
+static struct {
+	const struct step *step;
+	struct outcome *outcome;
+	bool counts;
+} publishing;
+
+static void count_message(const struct model_master *model, bool heard, const struct model_grant *grant)
+{
+	static const char operations[] = "ARYE";
+	const char *operation = strchr(operations, publishing.step->call.operation);
+
+	if (!publishing.counts)
+		return;
+	granted[UNHEARD] += !heard;
+	granted[ASKED_ONLY] += heard && !grant;
+	if (!heard || !grant || !operation)
+		return;
+	granted[operation - operations]++;
+	granted[IN_QUARANTINE] += model->data.quarantine_until_ms > 0;
+}
+
+/* As the listener of the real server has it. */
+static bool publish(void *context, struct model_master *model, const char *channel, const struct model_grant *grant)
+{
+	char *messages = publishing.outcome->messages;
+	size_t length = strlen(messages), left = sizeof(publishing.outcome->messages) - length;
+	bool heard = steps_is_heard(channel);
+
+	(void)context;
+	count_message(model, heard, grant);
+	if (heard && !grant)
+		snprintf(messages + length, left, "%s \n", channel);
+	else if (heard)
+		snprintf(messages + length, left, "%s G %" PRIu64 " %" PRId64 " %" PRId64 " %s %s\n", channel, grant->fence,
+		         grant->us, grant->expiry_ms, grant->epoch, grant->token);
+	return heard;
+}
+
 static unsigned fences_of(const struct model_master *model)
 {
 	unsigned count = 0;
@@ -108,7 +153,11 @@ static void step_model(struct model_master *model, const struct step *step, cons
                        struct outcome *ret)
 {
 	memset(&ret->reply, 0, sizeof(ret->reply));
-	ret->said[0] = '\0';
+	ret->said[0] = ret->messages[0] = '\0';
+	publishing.step = step;
+	publishing.outcome = ret;
+	publishing.counts = mutant == NULL;
+	model->publish = publish;
 	switch (step->kind) {
 	case STEP_CALL: call_model(model, step, mutant, ret); break;
 	case STEP_FOREIGN: model_foreign(model, &step->foreign, step->clock_us, ret->said); break;
@@ -118,11 +167,13 @@ static void step_model(struct model_master *model, const struct step *step, cons
 	case STEP_MEMORY_FREE: model->out_of_memory = false; break;
 	case STEP_DEMOTE: model->read_only = true; break;
 	case STEP_PROMOTE: model->read_only = false; break;
+	case STEP_FORBID_PUBLISH: model->no_publish = true; break;
+	case STEP_PERMIT_PUBLISH: model->no_publish = false; break;
 	case STEP_RESTART_KEPT:
 	case STEP_RESTART_EMPTY:
 		model_restart(model, step->kind == STEP_RESTART_KEPT);
 		model->script_loaded = true;
-		model->out_of_memory = model->read_only = false;
+		model->out_of_memory = model->read_only = model->no_publish = false;
 		break;
 	}
 	model_expire(model, step->clock_us);
@@ -144,6 +195,9 @@ static const char *differs(const struct model_reply *a, const struct model_reply
 	       : a->version != b->version               ? "version"
 	       : a->pttl_ms != b->pttl_ms               ? "time left"
 	       : strcmp(a->holder, b->holder) != 0      ? "holder"
+	       : a->rank != b->rank                     ? "place in the queue"
+	       : strcmp(a->ahead, b->ahead) != 0        ? "one that is in the way"
+	       : a->expiry_ms != b->expiry_ms           ? "end"
 	       : a->count != b->count                   ? "count"
 	       : strcmp(a->epoch, b->epoch) != 0        ? "epoch"
 	       : a->quarantine_ms != b->quarantine_ms   ? "quarantine"
@@ -160,6 +214,8 @@ static const char *difference(const struct outcome *model, const struct outcome 
 		return field;
 	if (strcmp(model->said, real->said) != 0)
 		return "reply";
+	if (strcmp(model->messages, real->messages) != 0)
+		return "messages";
 	if (model->keys_length != real->keys_length || memcmp(model->keys, real->keys, model->keys_length) != 0)
 		return "keys";
 	return NULL;
@@ -171,6 +227,17 @@ static void print_step(int number, const struct step *step)
 
 	step_text(step, text, sizeof(text));
 	printf("#   %d: %s\n", number, text);
+}
+
+static void print_lines(const char *before, const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (i == 0 || text[i - 1] == '\n')
+			printf("#     %s", before);
+		printf(c == '\n' || (c >= ' ' && c <= '~') ? "%c" : "\\x%02x", c);
+	}
 }
 
 static void print_outcome(const char *whose, const struct step *step, const struct outcome *outcome)
@@ -185,22 +252,14 @@ static void print_outcome(const char *whose, const struct step *step, const stru
 		printf("%s\n", errors[r->error]);
 	else
 		printf("code %d, clock %" PRId64 ", fence %" PRIu64 ", version %" PRIu64 ", time left %" PRId64
-		       ", holder '%s', count %" PRId64 ", epoch '%s', quarantine %" PRId64 ", cluster '%s', fences %" PRId64
-		       "\n",
-		       r->code, r->us, r->fence, r->version, r->pttl_ms, r->holder, r->count, r->epoch, r->quarantine_ms,
-		       r->cluster, r->fences);
+		       ", holder '%s', rank %u, ahead '%s', end %" PRId64 ", count %" PRId64 ", epoch '%s', quarantine %" PRId64
+		       ", cluster '%s', fences %" PRId64 "\n",
+		       r->code, r->us, r->fence, r->version, r->pttl_ms, r->holder, r->rank, r->ahead, r->expiry_ms, r->count,
+		       r->epoch, r->quarantine_ms, r->cluster, r->fences);
 	if (step->kind == STEP_CALL && outcome->said[0])
 		printf("#     %s\n", outcome->said);
-	printf("#     | ");
-	for (size_t i = 0; i < outcome->keys_length; i++) {
-		unsigned char c = (unsigned char)outcome->keys[i];
-
-		if (c == '\n')
-			printf("\n#     | ");
-		else
-			printf(c >= ' ' && c <= '~' ? "%c" : "\\x%02x", c);
-	}
-	printf("\n");
+	print_lines("> ", outcome->messages, strlen(outcome->messages));
+	print_lines("| ", outcome->keys, outcome->keys_length);
 }
 
 /* ---- sequences ---- */
@@ -415,12 +474,13 @@ static const struct {
 	{'V', {ANSWER(1), ERROR(MODEL_NOSCRIPT)}},
 	{'I', {ANSWER(1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_OOM), ERROR(MODEL_READONLY)}},
 	{'N', {ANSWER(1), ERROR(MODEL_OOM), ERROR(MODEL_READONLY)}},
-	{'P', {ANSWER(0), ANSWER(5), ANSWER(-1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
+	{'P', {ANSWER(0), ANSWER(5), ANSWER(6), ANSWER(-1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
 	{'A', {ANSWER(0), ANSWER(1), ANSWER(2), ANSWER(-1), ANSWER(-2), ANSWER(-3), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_OOM),
 	       ERROR(MODEL_READONLY)}},
 	{'E', {ANSWER(0), ANSWER(1), ANSWER(3), ANSWER(4), ANSWER(-1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_OOM),
 	       ERROR(MODEL_READONLY)}},
 	{'R', {ANSWER(1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
+	{'Y', {ANSWER(1), ANSWER(-1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
 	{'Q', {ANSWER(1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
 	{'L', {ANSWER(1), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_READONLY)}},
 	{'B', {ANSWER(1), ANSWER(-5), ERROR(MODEL_NOSCRIPT), ERROR(MODEL_OOM), ERROR(MODEL_READONLY)}},
@@ -429,6 +489,8 @@ static const struct {
 /* Of the honest runs on the first server. */
 static void everything_was_seen(void)
 {
+	bool all_ways = true;
+
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		char operation = expected[i].operation;
 		bool all = true;
@@ -446,6 +508,11 @@ static void everything_was_seen(void)
 	}
 	printf("# fences were collected %u times\n", collected);
 	tell(collected > 0, "the sequences have had fences collected");
+	for (int i = 0; i < WAYS; i++) {
+		printf("# %s: %u\n", ways[i], granted[i]);
+		all_ways = all_ways && granted[i] > 0;
+	}
+	tell(all_ways, "the sequences have had waiters told in every way");
 }
 
 /* The calls as they are written here are the calls of the library. */
@@ -472,6 +539,7 @@ static void same_words(void)
 	printf("# %u calls that the library sends\n", sent);
 	tell(same && sent > 1000, "the calls are in the library's words");
 	memset(seen, 0, sizeof(seen));
+	memset(granted, 0, sizeof(granted));
 	collected = 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -686,6 +687,20 @@ static void begin_as_user(const char *more_rules)
 	begin_with(&setup);
 }
 
+/* Masters in whose queue somebody waits. */
+static int queues(void)
+{
+	int count = 0;
+
+	for (int i = 0; i < 5; i++) {
+		char *text = servers_command(fleet.servers, i, "EXISTS dlock!queue:dlock:waits");
+
+		count += text && strcmp(text, "1") == 0;
+		free(text);
+	}
+	return count;
+}
+
 static int count_holder(const struct dlock_holder *holder, void *arg)
 {
 	(void)holder;
@@ -725,6 +740,40 @@ static void use_everything(void)
 	cr_assert_eq(dlock_init_with(DLOCK_INIT_FORCE, fleet.options), 5, "%s", dlock_error_detail());
 }
 
+/* Until a call under way has ended. */
+static void finish(int fd)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+	cr_assert_eq(poll(&ready, 1, 3000), 1);
+	must(dlock_result(fd));
+}
+
+/* One waits for another, in the queues of the masters or not, and gets the lock. */
+static void wait_and_get(bool queued)
+{
+	int a = open_lock("waits"), b = dlock_open_with("waits", DLOCK_CLOEXEC | DLOCK_NONBLOCK, fleet.options);
+
+	cr_assert(b >= 0);
+	for (int i = 0; i < 3; i++) {
+		must(dlock_lock(a));
+		fails(dlock_lock(b), EINPROGRESS);
+		cr_assert(FLEET_UNTIL(queues() == (queued ? 5 : 0), 2000), "%d queues", queues());
+		usleep(100000);
+		cr_assert_eq(queues(), queued ? 5 : 0);
+		fails(dlock_result(b), EINPROGRESS);
+		must(dlock_unlock(a));
+		finish(b);
+		fails(dlock_trylock(a), EWOULDBLOCK);
+		fails(dlock_verify(b), EINPROGRESS);
+		finish(b);
+		fails(dlock_unlock(b), EINPROGRESS);
+		finish(b);
+	}
+	must(dlock_close(a));
+	must(dlock_close(b));
+}
+
 static void reconnect(void)
 {
 	int fd = open_lock("reconnected");
@@ -740,6 +789,7 @@ Test(access, the_user_of_the_manual)
 	begin_as_user("");
 	expect_voting(5, 3000);
 	use_everything();
+	wait_and_get(true);
 	reconnect();
 	look();
 	for (int i = 0; i < 5; i++) {
@@ -759,11 +809,13 @@ Test(access, the_user_of_the_manual)
 
 static void without(const char *rule, const char *words)
 {
+	bool told = !strstr(rule, "-subscribe") && !strstr(rule, "resetchannels");
 	int64_t since_ms;
 
 	begin_as_user(rule);
 	expect_voting(5, 3000);
 	use_everything();
+	wait_and_get(told);
 	reconnect();
 	look();
 	for (int i = 0; i < 5; i++) {
@@ -781,6 +833,10 @@ static void without(const char *rule, const char *words)
 
 Test(access, without_config) { without("-config|get", "CONFIG GET is not permitted"); }
 Test(access, without_client_kill) { without("-client|kill", "CLIENT KILL is not permitted"); }
+
+Test(access, without_subscribe) { without("-subscribe", "refused to be listened to, so who waits for a lock polls there"); }
+Test(access, without_channels) { without("resetchannels", "refused to be listened to, so who waits for a lock polls there"); }
+Test(access, without_publish) { without("-publish", "PUBLISH is not permitted"); }
 
 Test(access, without_info)
 {

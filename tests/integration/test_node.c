@@ -16,6 +16,7 @@
 #include "script.h"
 #include "tests/harness/fake.h"
 #include "tests/harness/servers.h"
+#include "tests/harness/tls.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -150,7 +151,7 @@ static void reply(void *context, struct node *node, void *tag, enum node_answer 
 static struct driver *driver_new(const char *address)
 {
 	struct driver *d = calloc(1, sizeof(*d));
-	struct node_owner owner = {d, watch, connected, disconnected, reply};
+	struct node_owner owner = {d, watch, connected, disconnected, reply, NULL};
 	const char *colon = strrchr(address, ':');
 
 	cr_assert_not_null(d);
@@ -1473,45 +1474,6 @@ Test(liars, damaged_info)
 
 #ifdef HAVE_HIREDIS_SSL
 
-static int free_port(void)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t length = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-	close(fd);
-	return ntohs(address.sin_port);
-}
-
-/* A CA and a certificate for localhost and 127.0.0.1, by openssl(1). */
-static char *make_certificates(void)
-{
-	static char dir[] = "/tmp/dlock-tls.XXXXXX";
-	char line[1024];
-
-	cr_assert_not_null(mkdtemp(dir));
-	snprintf(line, sizeof(line),
-	         "cd %s && exec 2>/dev/null && "
-	         "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca && "
-	         "openssl req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=localhost && "
-	         "echo subjectAltName=DNS:localhost,IP:127.0.0.1 > ext && "
-	         "openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out s.crt",
-	         dir);
-	if (system(line) != 0)
-		cr_skip("no openssl(1)");
-	return dir;
-}
-
-static void remove_certificates(const char *dir)
-{
-	char line[64];
-
-	snprintf(line, sizeof(line), "rm -rf %s", dir);
-	cr_assert_eq(system(line), 0);
-}
-
 static struct driver *tls_driver(const char *host, int port, char *ca)
 {
 	char address[64];
@@ -1549,10 +1511,12 @@ static void tls_works(const char *host, int port, char *ca)
 
 Test(node, tls)
 {
-	char *dir = make_certificates(), config[512], ca[128], missing[128];
+	char *dir = tls_certificates(), config[512], ca[128], missing[128];
 	struct servers_options options = {.config = config};
-	int port = free_port();
+	int port = tls_free_port();
 
+	if (dir == NULL)
+		cr_skip("no openssl(1)");
 	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
 	snprintf(missing, sizeof(missing), "%s/missing", dir);
 	snprintf(config, sizeof(config),
@@ -1566,7 +1530,7 @@ Test(node, tls)
 	tls_fails("127.0.0.1", port, missing, "cannot be used: No such file or directory");
 	/* Another name of the same address is not in the certificate. */
 	tls_fails("127.1", port, ca, "TLS: the server's certificate was not accepted: ");
-	remove_certificates(dir);
+	tls_certificates_remove(dir);
 }
 
 #else

@@ -67,6 +67,10 @@ static void set_of_client(struct sim *sim, const struct action *action, struct c
 		s->fingerprint = "00000000000000c2";
 		world_tell(sim->world, "-- %c knows only %u masters, from %u on", name, s->count, s->first + 1);
 		break;
+	case SET_NO_GRANTS:
+		s->no_grants = true;
+		world_tell(sim->world, "-- %c may not subscribe", name);
+		break;
 	case SET_MAX_TTL:
 		s->max_ttl_us = 6 * SECONDS;
 		world_tell(sim->world, "-- %c has a max_ttl of 6 s", name);
@@ -133,6 +137,9 @@ void sim_set(struct sim *sim, const struct action *action, struct client_setting
 			for (unsigned j = 0; j < WORLD_MASTERS; j++)
 				world->clients[i].links[j].no_kill = true;
 		world_tell(world, "-- CLIENT KILL is not permitted");
+	} else if (action->what == SET_ECHOES) {
+		world->echoes = 2;
+		world_tell(world, "-- grants may be told more than once");
 	} else {
 		set_of_process(sim, action->what, &world->clients[client], &chance);
 	}
@@ -409,9 +416,22 @@ static void act_net(struct sim *sim, enum what what, unsigned at, unsigned maste
 	case NET_SWIZZLE:
 		swizzle(sim, chance);
 		break;
+	case NET_UNSUBSCRIBE:
+		world_unsubscribe(client, master + 1);
+		break;
+	case NET_DEAF:
+		if (link)
+			link->deaf = true;
+		world_tell(sim->world, "-- what %u grants %s is lost", master + 1, client->name);
+		break;
 	default:
-		for (unsigned i = 0; i < sim->world->count; i++)
+		for (unsigned i = 0; i < sim->world->count; i++) {
+			struct link *one = world_link(client, i + 1);
+
 			world_let(client, i + 1);
+			if (one)
+				one->deaf = false;
+		}
 		world_tell(sim->world, "-- the network of %s is whole again", client->name);
 		break;
 	}
@@ -445,6 +465,7 @@ static void lag(struct sim *sim, unsigned master)
 	memset(data->keys, 0, sizeof(data->keys));
 	memset(data->fences, 0, sizeof(data->fences));
 	memset(data->cargo, 0, sizeof(data->cargo));
+	memset(data->queues, 0, sizeof(data->queues));
 	check_forgot(sim, master);
 }
 

@@ -133,6 +133,8 @@ static void check_step(struct world *world, void *context)
 
 	(void)world;
 	check_all_sticky(sim);
+	if (sim->plan->mode == SIM_FAIR)
+		check_lines(sim);
 	for (unsigned i = 0; i < sim->plan->clients; i++)
 		for (unsigned j = 0; j < SIM_PARTIES; j++)
 			check_majority(sim, &sim->seats[i][j]);
@@ -155,7 +157,7 @@ static bool is_in_order(const struct history *history, uint64_t token)
 static bool is_after_the_claimed(const struct history *history, uint64_t token, int64_t asked_us)
 {
 	for (unsigned i = history->count; i-- > 0;) {
-		const struct grant *grant = &history->grants[i];
+		const struct holding *grant = &history->grants[i];
 		bool both_shared = token % 2 == 1 && grant->token % 2 == 1;
 
 		if (token == grant->token && token % 2 == 0)
@@ -169,7 +171,7 @@ static bool is_after_the_claimed(const struct history *history, uint64_t token, 
 static void remember(struct sim *sim, struct history *history, uint64_t token)
 {
 	if (history->count < GRANTS_MAX)
-		history->grants[history->count++] = (struct grant){token, sim->world->now_us};
+		history->grants[history->count++] = (struct holding){token, sim->world->now_us};
 	if (token % 2 == 0 && token > history->highest_exclusive)
 		history->highest_exclusive = token;
 	if (token > history->highest)
@@ -196,7 +198,7 @@ static void check_proof(struct sim *sim, const struct seat *seat)
 	const struct history *history = &sim->histories[seat->key];
 
 	for (unsigned i = history->count; i-- > 0;) {
-		const struct grant *grant = &history->grants[i];
+		const struct holding *grant = &history->grants[i];
 
 		if (grant->token > seat->token && !(grant->token % 2 == 1 && seat->token % 2 == 1) &&
 		    grant->claimed_us > seat->claimed_us && grant->claimed_us < seat->verifies_since_us)
@@ -249,6 +251,7 @@ static void granted(struct world *world, struct party *party, void *context)
 		sim->totals.grants++;
 		check_token(sim, seat, token);
 		check_majority_fence(sim, seat);
+		check_turn(sim, seat);
 		note_wait(sim, seat, party);
 	} else if (seat->verifies_since_us != NEVER_US) {
 		check_proof(sim, seat);
@@ -302,6 +305,8 @@ static void executed(struct world *world, unsigned master, const struct model_ca
 		return;
 	}
 	check_lives(sim, master, call, reply);
+	if (sim->plan->mode == SIM_FAIR && (call->operation == 'A' || call->operation == 'P'))
+		note_asked(sim, call);
 	if (call->operation != 'A' && call->operation != 'E')
 		return;
 	check_loaded(sim, master, call);
@@ -343,6 +348,7 @@ void check_begin(struct sim *sim)
 	sim->world->check = check_step;
 	sim->world->granted = granted;
 	sim->world->executed = executed;
+	sim->world->handed = majority_handed;
 }
 
 /* One that comes anew may be the first to find that a master was flushed, and wait for M. */
@@ -383,6 +389,19 @@ static bool living_is_left(struct sim *sim, unsigned master, const struct model_
 	return false;
 }
 
+static bool living_waits(struct sim *sim, unsigned master, const char *key)
+{
+	const char *members[MODEL_WAITERS], *token;
+	unsigned count = model_queue(&sim->world->masters[master], key, master_now_us(sim->world, master), members, MODEL_WAITERS);
+
+	for (unsigned i = 0; i < count; i++) {
+		token = strrchr(members[i], ':');
+		if (token && is_of_the_living(sim, token + 1))
+			return true;
+	}
+	return false;
+}
+
 /* Who closes gives back, everywhere, as soon as it can: nobody has to wait for the end of a lease. What an old copy of
  * a master's memory has brought back is not known to be there; nor what a late request has, if it is not killed. In a
  * run that is longer than M a release may have been given up before all was healed. */
@@ -395,6 +414,10 @@ void check_given_back(struct sim *sim)
 			if (!sim->has_forgotten[i] && !plan_has(sim->plan, SET_NO_KILL) &&
 			    living_is_left(sim, i, &sim->world->masters[i].data.keys[j]))
 				sim_violated(sim, "a lock that was closed was not given back");
+	for (unsigned i = 0; i < sim->world->count; i++)
+		for (unsigned j = 0; j < SIM_KEYS; j++)
+			if (!sim->has_forgotten[i] && !plan_has(sim->plan, SET_NO_KILL) && living_waits(sim, i, key_names[j]))
+				sim_violated(sim, "a place in a queue was not given back");
 }
 
 void check_end(struct sim *sim)

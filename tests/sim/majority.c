@@ -101,17 +101,34 @@ static int64_t clock_ms(const struct sim *sim, unsigned master)
 	return (master_now_us(sim->world, master) + sim->world->masters[master].clock_us) / 1000;
 }
 
-static void prolong(struct sim *sim, unsigned master, unsigned key, const struct model_call *call,
-                    const struct model_reply *reply)
+static struct life *begin_life(struct sim *sim, unsigned master, unsigned key, const char *token)
 {
-	struct life *life = life_of(sim, master, key, call->token);
+	struct life *life = life_of(sim, master, key, token);
 
 	if (!life) {
 		life = &sim->lives[sim->life_count++ % LIVES_MAX];
 		life->master = master;
 		life->key = key;
-		snprintf(life->token, sizeof(life->token), "%s", call->token);
+		snprintf(life->token, sizeof(life->token), "%s", token);
 	}
+	return life;
+}
+
+/* The offer of who hands it over counts as if its holder had asked for it. */
+void majority_handed(struct world *world, unsigned master, const char *key, const struct model_grant *grant, void *context)
+{
+	struct life *life = begin_life(context, master, strcmp(key, key_names[1]) == 0, grant->token);
+
+	(void)world;
+	life->until_ms = grant->expiry_ms;
+	life->fence = grant->fence;
+}
+
+static void prolong(struct sim *sim, unsigned master, unsigned key, const struct model_call *call,
+                    const struct model_reply *reply)
+{
+	struct life *life = begin_life(sim, master, key, call->token);
+
 	life->until_ms = clock_ms(sim, master) + call->ttl_ms;
 	if (call->operation == 'A')
 		life->fence = reply->fence;

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-const char *const mode_names[SIM_MODES] = {"safety", "beyond", "liveness", "no-quarantine", "stepping", "lying"};
+const char *const mode_names[SIM_MODES] = {"safety", "beyond", "liveness", "fair", "no-quarantine", "stepping", "lying"};
 
 bool mode_is_beyond(enum sim_mode mode)
 {
-	return mode != SIM_SAFETY && mode != SIM_LIVENESS;
+	return mode != SIM_SAFETY && mode != SIM_LIVENESS && mode != SIM_FAIR;
 }
 
 /* splitmix64 makes seeds that follow one another unlike; xorshift64* goes on from there. */
@@ -58,6 +58,8 @@ static const struct weight weights[] = {
     {NET_PARTITION, 14, 10, 14},
     {NET_RING, 6, 4, 6},
     {NET_SWIZZLE, 8, 4, 8},
+    {NET_UNSUBSCRIBE, 16, 10, 16},
+    {NET_DEAF, 10, 6, 10},
     {NET_HEAL, 50, 50, 30},
     {MASTER_STOP, 14, 10, 14},
     {MASTER_DOWN, 10, 10, 10},
@@ -79,8 +81,22 @@ static const struct weight weights[] = {
     {MASTER_HEAL, 60, 40, 40},
 };
 
+/* Users, and a network that delays: a signal and a close are no faults. */
+static unsigned weight_in_fair(enum what what)
+{
+	switch (what) {
+	case USE_LOCK: return 500;
+	case USE_UNLOCK: return 400;
+	case USE_SIGNAL: return 20;
+	case USE_CLOSE: return 10;
+	default: return 0;
+	}
+}
+
 static unsigned weight_of(const struct weight *weight, enum sim_mode mode)
 {
+	if (mode == SIM_FAIR)
+		return weight_in_fair(weight->what);
 	return mode == SIM_SAFETY ? weight->safety : mode == SIM_LIVENESS ? weight->liveness : weight->beyond;
 }
 
@@ -146,6 +162,14 @@ static void make_settings(struct plan *plan, struct chance *chance, bool forgets
 {
 	bool beyond = mode_is_beyond(plan->mode), breaks = beyond && plan->mode != SIM_BEYOND;
 
+	if (plan->mode == SIM_FAIR) {
+		maybe(plan, chance, SET_CLOCK, 2, plan->masters);
+		maybe(plan, chance, SET_CLIENT_RATE, 2, plan->clients);
+		maybe(plan, chance, SET_JITTER, 2, plan->clients);
+		maybe(plan, chance, SET_TTL, 3, plan->clients);
+		maybe(plan, chance, SET_ECHOES, 4, 1);
+		return;
+	}
 	maybe(plan, chance, SET_CLOCK, breaks ? 1 : 2, plan->masters);
 	maybe(plan, chance, SET_MASTER_RATE, 2, plan->masters);
 	maybe(plan, chance, SET_CLIENT_RATE, 2, plan->clients);
@@ -155,6 +179,8 @@ static void make_settings(struct plan *plan, struct chance *chance, bool forgets
 	maybe(plan, chance, SET_TTL, 3, plan->clients);
 	maybe(plan, chance, SET_DELAY_LOCK, 10, 1);
 	maybe(plan, chance, SET_VIRGIN, 12, 1);
+	maybe(plan, chance, SET_ECHOES, 4, 1);
+	maybe(plan, chance, SET_NO_GRANTS, 8, plan->clients);
 	/* A master that has forgotten takes the first list that comes: docs/protocol.md, "What is not promised". */
 	if (plan->mode == SIM_SAFETY && !forgets && !plan_has(plan, SET_VIRGIN)) {
 		maybe(plan, chance, SET_LIST, 12, 1);

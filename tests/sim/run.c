@@ -63,6 +63,7 @@ void sim_open(struct sim *sim, unsigned client, unsigned index)
 	memset(seat, 0, sizeof(*seat));
 	seat->key = sim->plan->two_keys ? index : 0;
 	seat->waits_since_us = seat->verifies_since_us = NEVER_US;
+	seat->in_line_us = seat->asked_us = NEVER_US;
 	seat->party = world_party(&sim->world->clients[client], key_names[seat->key]);
 }
 
@@ -104,8 +105,10 @@ void sim_heal(struct sim *sim)
 
 			world_let(client, master);
 			world_deliver_late(client, master);
-			if (link)
-				link->there_us = link->back_us = 100;
+			if (!link)
+				continue;
+			link->there_us = link->back_us = 100;
+			link->deaf = false;
 		}
 		if (client->alive)
 			sim_connect(sim, client);

@@ -17,6 +17,7 @@
  *             once a master has lost its memory, what the two conditions of
  *             docs/protocol.md leave
  *   liveness  the faults stop, and everybody who waits gets the lock in time
+ *   fair      nothing but users, and a network that delays: nobody is overtaken by who came later
  *   no-quarantine, stepping, lying
  *             one of the conditions is broken, by design: the order of the tokens must break
  *             in some run, or the condition would not be needed
@@ -26,7 +27,7 @@
 
 #include "../unit/core_fixture.h"
 
-enum sim_mode { SIM_SAFETY, SIM_BEYOND, SIM_LIVENESS, SIM_NO_QUARANTINE, SIM_STEPPING, SIM_LYING, SIM_MODES };
+enum sim_mode { SIM_SAFETY, SIM_BEYOND, SIM_LIVENESS, SIM_FAIR, SIM_NO_QUARANTINE, SIM_STEPPING, SIM_LYING, SIM_MODES };
 
 #define SIM_M_US (10 * SECONDS) /* max_ttl */
 #define PLAN_MAX 256
@@ -38,12 +39,13 @@ enum sim_mode { SIM_SAFETY, SIM_BEYOND, SIM_LIVENESS, SIM_NO_QUARANTINE, SIM_STE
 enum what {
 	/* Before anything runs. */
 	SET_CLOCK, SET_MASTER_RATE, SET_CLIENT_RATE, SET_DURABLE, SET_NO_KILL, SET_VIRGIN, SET_JITTER, SET_TTL,
-	SET_DELAY_LOCK, SET_LIST, SET_MAX_TTL, SET_NO_QUARANTINE,
+	SET_DELAY_LOCK, SET_LIST, SET_MAX_TTL, SET_NO_QUARANTINE, SET_ECHOES, SET_NO_GRANTS,
 	/* Users. */
 	USE_LOCK, USE_UNLOCK, USE_VERIFY, USE_DATA, USE_SIGNAL, USE_CLOSE,
 	CLIENT_KILL, CLIENT_START, CLIENT_PAUSE, CLIENT_GO_ON, FOREIGN_LOCK, FOREIGN_UNLOCK,
 	/* The network. */
-	NET_BREAK, NET_HOLD, NET_ONE_WAY, NET_DELAY, NET_LATE, NET_PARTITION, NET_RING, NET_SWIZZLE, NET_HEAL,
+	NET_BREAK, NET_HOLD, NET_ONE_WAY, NET_DELAY, NET_LATE, NET_PARTITION, NET_RING, NET_SWIZZLE,
+	NET_UNSUBSCRIBE, NET_DEAF, NET_HEAL,
 	/* Masters. */
 	MASTER_STOP, MASTER_DOWN, MASTER_EMPTY, MASTER_KEPT, MASTER_SNAPSHOT, MASTER_RESTORED, MASTER_FLUSH,
 	MASTER_PROMOTE, MASTER_COPY, MASTER_READONLY, MASTER_NOSCRIPT, MASTER_OOM, MASTER_BUSY, MASTER_LOADING, MASTER_STEP,
@@ -93,14 +95,14 @@ bool mode_is_beyond(enum sim_mode mode);
 /* run.c: what the actions and the checks share. */
 struct later; /* something of the simulator's own that is due at a moment */
 
-struct grant {
+struct holding {
 	uint64_t token;
 	int64_t claimed_us;
 };
 
 struct history {
 	unsigned count;
-	struct grant grants[GRANTS_MAX];
+	struct holding grants[GRANTS_MAX];
 	uint64_t highest, highest_exclusive;
 };
 
@@ -114,6 +116,10 @@ struct seat {
 	uint64_t promised;
 	int64_t waits_since_us;  /* liveness: NEVER_US: it does not wait */
 	int64_t verifies_since_us; /* NEVER_US: it does not verify */
+	int64_t in_line_us;      /* fair: since when its call is in the queue, or has the lock, at a majority; NEVER_US: it is not */
+	int64_t asked_us;        /* fair: since when its call has reached some master */
+	uint64_t ticket;         /* fair: of that call */
+	enum mode wants;
 	bool lapsed;             /* the lock that was granted last was seen when its time was over */
 	unsigned fewest, fewest_when_asked; /* masters that had it at any time since the grant; until a proof was asked for */
 };
@@ -213,6 +219,12 @@ void check_majority_fence(struct sim *sim, struct seat *seat);
 void majority_ask_proof(struct seat *seat);
 void check_majority_proof(struct sim *sim, const struct seat *seat);
 void check_lives(struct sim *sim, unsigned master, const struct model_call *call, const struct model_reply *reply);
+void majority_handed(struct world *world, unsigned master, const char *key, const struct model_grant *grant, void *context);
+
+/* fair.c */
+void check_lines(struct sim *sim);
+void check_turn(struct sim *sim, const struct seat *seat);
+void note_asked(struct sim *sim, const struct model_call *call);
 
 /* shrink.c */
 void sim_shrink(struct world *world, struct plan *plan, const char *violation);

@@ -9,6 +9,8 @@
 
 #define START_US INT64_C(1000000000)              /* CLOCK_BOOTTIME when the world begins */
 #define UNIX_US INT64_C(1700000000000000)         /* the masters' clocks then */
+#define CONNECT_AGAIN_US (20 * MS) /* after a connection that could not be made */
+#define LISTEN_US 500 /* to connect, and to subscribe */
 #define STEPS_AT_ONCE_MAX 20000                   /* more at one moment: the core does not come to rest */
 #define DEFAULT_FINGERPRINT "00000000000000c1"
 
@@ -138,7 +140,8 @@ static const char *words_of(const struct request *request)
 	switch (request->op) {
 	case OP_VIEW: return "tell me of yourself";
 	case OP_INTRODUCE: return "this is your incarnation, and your cluster; wait if you have forgotten";
-	case OP_POLL: return "would it be free?";
+	case OP_POLL: return "how do I stand?";
+	case OP_YIELD: return request->offer_us ? "I leave it to who is older" : "I leave it to who has the rest";
 	case OP_RELEASE: return "I give it back";
 	case OP_EXTEND: return request->mode == MODE_EXCLUSIVE ? "I go on writing" : "I go on reading";
 	default: return request->mode == MODE_EXCLUSIVE ? "let me write" : "let me read";
@@ -148,7 +151,7 @@ static const char *words_of(const struct request *request)
 static void put_words(struct world *world, const struct request *request)
 {
 	put(world, "%s", words_of(request));
-	if (!request->attempt || request->op == OP_POLL)
+	if (!request->attempt || request->op == OP_POLL || request->op == OP_YIELD)
 		return;
 	if (request->op == OP_RELEASE && request->fence) {
 		put(world, "; refuse what comes late below");
@@ -180,7 +183,9 @@ static void put_request(struct world *world, const struct request *request)
 		return;
 	}
 	put(world, " %c", request->mode == MODE_EXCLUSIVE ? 'X' : 'S');
-	if (request->op == OP_POLL)
+	if (request->op == OP_YIELD)
+		put(world, request->offer_us ? " to who is older" : " to nobody");
+	if (request->op == OP_POLL || request->op == OP_YIELD)
 		return;
 	put_fence(world, request->fence);
 	if (request->op == OP_ACQUIRE && request->floor) {
@@ -199,6 +204,7 @@ static bool alike(const struct request *a, const struct request *b)
 {
 	return a->op == b->op && a->attempt == b->attempt && a->mode == b->mode && a->repair == b->repair &&
 	       a->fence == b->fence && a->floor == b->floor && a->version == b->version && a->bytes == b->bytes &&
+	       (a->op != OP_YIELD || a->offer_us == b->offer_us) &&
 	       a->unload == b->unload;
 }
 
@@ -261,11 +267,14 @@ static void put_answer(struct world *world, const struct client *client, const s
 	put(world, "%u to %s: ", master_of(client, request->master) + 1, label_of(client, request->attempt));
 	switch (answer->code) {
 	case CODE_BUSY: put(world, "busy, %s %lld ms", owner_of(world, answer->holder), (long long)answer->pttl_ms); break;
-	case CODE_YES: put(world, request->op == OP_RELEASE ? "released" : "yes"); break;
+	case CODE_YES:
+		put(world, request->op == OP_RELEASE ? "released" : request->op == OP_YIELD ? "yielded" : "yes");
+		break;
 	case CODE_OUTBID: put(world, "outbid"); break;
 	case CODE_REPAIRED: put(world, "repaired"); break;
 	case CODE_BARE: put(world, "gone, and the data not sent"); break;
 	case CODE_FREE: put(world, "free"); break;
+	case CODE_MINE: put(world, "mine"); break;
 	case CODE_EPOCH: put(world, "another epoch"); break;
 	case CODE_SKEWED: put(world, "skewed"); break;
 	case CODE_REJECTED: put(world, "rejected"); break;
@@ -275,8 +284,8 @@ static void put_answer(struct world *world, const struct client *client, const s
 	case CODE_BROKEN: put(world, "broken"); break;
 	default: put(world, "code %d", answer->code); break;
 	}
-	if ((answer->code == CODE_YES && request->op != OP_RELEASE) || answer->code == CODE_OUTBID ||
-	    answer->code == CODE_REJECTED)
+	if ((answer->code == CODE_YES && request->op != OP_RELEASE && request->op != OP_YIELD) ||
+	    answer->code == CODE_OUTBID || answer->code == CODE_REJECTED || answer->code == CODE_MINE)
 		put_fence(world, answer->fence);
 	if (answer->version)
 		put(world, ", data %llu", (unsigned long long)answer->version);
@@ -484,6 +493,12 @@ static void format_call(struct model_call *call, const struct request *request, 
 	call->skew_us = SKEW_US;
 	call->floor = request->floor;
 	call->repair = (char)request->repair;
+	call->ticket = attempt->ticket;
+	call->next = request->next;
+	call->offer_ms = (request->offer_us + 999) / 1000;
+	if (request->queued)
+		snprintf(call->place, sizeof(call->place), "%c:%lld:%s:%s", attempt->waits_for == MODE_EXCLUSIVE ? 'X' : 'S',
+		         (long long)call->ttl_ms, quorum->settings.channel, attempt->token);
 	format_cargo(call, request);
 }
 
@@ -578,6 +593,10 @@ static void run_effects(struct client *client, struct party *party, struct effec
 		case EFFECT_RECONNECT:
 			told_reconnect(client, effect->master);
 			break;
+		case EFFECT_LISTEN:
+			for (unsigned m = 0; m < client->count && !client->settings.no_grants; m++)
+				client->links[m].listen_at_us = client->world->now_us + LISTEN_US;
+			break;
 		}
 	}
 	while (party && (attempt = lock_take_closed(&party->lock))) {
@@ -612,7 +631,10 @@ static void answer_of(struct answer *answer, const struct model_reply *reply)
 	answer->fence = reply->fence;
 	answer->version = reply->version;
 	answer->pttl_ms = reply->pttl_ms;
+	answer->expiry_ms = reply->expiry_ms;
+	answer->rank = reply->rank;
 	memcpy(answer->holder, reply->holder, sizeof(answer->holder));
+	memcpy(answer->ahead, reply->ahead, sizeof(answer->ahead));
 }
 
 static void view_of(struct view *view, const struct model_reply *reply)
@@ -624,9 +646,122 @@ static void view_of(struct view *view, const struct model_reply *reply)
 	view->fences = reply->fences;
 }
 
+/* ---- grants ---- */
+
+static void tell_later(struct client *client, struct link *link, const struct model_grant *grant)
+{
+	struct told *told = &link->told[link->told_count];
+
+	/* More than there is room for is lost. */
+	if (link->deaf || link->told_count == TOLD_MAX)
+		return;
+	memset(told, 0, sizeof(*told));
+	told->grant.fence = grant->fence;
+	told->grant.master_us = grant->us;
+	told->grant.expiry_ms = grant->expiry_ms;
+	snprintf(told->grant.epoch, sizeof(told->grant.epoch), "%s", grant->epoch);
+	snprintf(told->grant.token, sizeof(told->grant.token), "%s", grant->token);
+	told->at_us = client->world->now_us + delay_us(client->world, link, link->back_us);
+	link->told_count++;
+}
+
+/* PUBLISH: of all clients one has the channel. */
+static bool publish(void *context, struct model_master *master, const char *channel, const struct model_grant *grant)
+{
+	struct world *world = context;
+	unsigned at = (unsigned)(master - world->masters);
+
+	for (unsigned i = 0; i < world->client_count; i++) {
+		struct client *client = &world->clients[i];
+		int index = index_of_master(client, at + 1);
+		struct link *link = index < 0 ? NULL : &client->links[index];
+
+		if (!client->alive || strcmp(client->quorum.settings.channel, channel) != 0 || !link || !link->subscribed)
+			continue;
+		if (grant && world->handed && world->executing)
+			world->handed(world, at, world->executing->key, grant, world->context);
+		for (unsigned copies = 0; grant && copies <= world->echoes; copies++)
+			if (copies == 0 || world->draw(world->context, 4) == 0)
+				tell_later(client, link, grant);
+		return true;
+	}
+	return false;
+}
+
+static void arrive_told(struct client *client, unsigned master)
+{
+	struct link *link = &client->links[master];
+	struct grant grant = link->told[0].grant;
+	struct effects effects;
+
+	memmove(&link->told[0], &link->told[1], --link->told_count * sizeof(link->told[0]));
+	note(client->world, grant.fence ^ (uint64_t)grant.expiry_ms << 20);
+	if (!client->world->silent) {
+		put_time(client->world);
+		put(client->world, "%u grants %s", master_of(client, master) + 1, owner_of(client->world, grant.token));
+		put_fence(client->world, grant.fence);
+		put(client->world, "\n");
+	}
+	for (unsigned i = 0; i < WORLD_PARTIES; i++) {
+		effects.count = 0;
+		if (!client->parties[i].open)
+			continue;
+		lock_granted(&client->parties[i].lock, master, &grant, client_now_us(client), &effects);
+		run_effects(client, &client->parties[i], &effects);
+	}
+	settle(client);
+}
+
+static void listen(struct client *client, unsigned master)
+{
+	struct link *link = &client->links[master];
+	struct effects effects;
+
+	link->listen_at_us = NEVER_US;
+	if (client->world->down[master_of(client, master)] || link->held_there || link->held_back) {
+		link->listen_at_us = client->world->now_us + CONNECT_AGAIN_US;
+		return;
+	}
+	link->subscribed = true;
+	put_event(client->world, client->name, "listens to", master_of(client, master) + 1);
+	quorum_listening(&client->quorum, master, true);
+	for (unsigned i = 0; i < WORLD_PARTIES; i++) {
+		effects.count = 0;
+		if (!client->parties[i].open)
+			continue;
+		lock_listening(&client->parties[i].lock, master, client_now_us(client), &effects);
+		run_effects(client, &client->parties[i], &effects);
+	}
+	settle(client);
+}
+
+/* What is under way is lost with the connection. A process that stands still notices that later. */
+static void unsubscribe(struct client *client, unsigned master)
+{
+	struct link *link = &client->links[master];
+
+	link->subscribed = false;
+	link->told_count = 0;
+	if (client->paused || !client->quorum.masters[master].listening)
+		return;
+	put_event(client->world, client->name, "does not hear", master_of(client, master) + 1);
+	quorum_listening(&client->quorum, master, false);
+	link->listen_at_us = client->world->now_us + client->world->reconnect_us + LISTEN_US;
+}
+
+void world_unsubscribe(struct client *client, unsigned number)
+{
+	int master = index_of_master(client, number);
+
+	if (master >= 0)
+		unsubscribe(client, (unsigned)master);
+}
+
 static void execute(struct world *world, unsigned at, const struct model_call *call, struct model_reply *reply)
 {
+	world->executing = call;
 	model_execute(&world->masters[at], call, master_now_us(world, at), reply);
+	world->executing = NULL;
 	if (world->executed)
 		world->executed(world, at, call, reply, world->context);
 }
@@ -638,6 +773,11 @@ static void arrive_there(struct client *client, unsigned master)
 	int64_t back_at_us = client->world->now_us + delay_us(client->world, link, link->back_us);
 	unsigned at = master_of(client, master);
 
+	if (client->world->executed_us[at] == client->world->now_us) {
+		message->there_at_us = client->world->now_us + 1;
+		return;
+	}
+	client->world->executed_us[at] = client->world->now_us;
 	execute(client->world, at, &message->call, &message->reply);
 	if (link->executed > 0 && link->queue[link->executed - 1].back_at_us > back_at_us)
 		back_at_us = link->queue[link->executed - 1].back_at_us;
@@ -707,6 +847,7 @@ void world_break(struct client *client, unsigned number, bool keep_late)
 
 	if (!link || !link->connected)
 		return;
+	unsubscribe(client, (unsigned)master);
 	keep_late &= !link->cut; /* else it is kept already */
 	if (client->paused) {
 		if (keep_late)
@@ -881,7 +1022,8 @@ void world_continue(struct world *world, unsigned master)
 
 /* ---- time ---- */
 
-enum event_kind { EVENT_NONE, EVENT_THERE, EVENT_BACK, EVENT_CUT, EVENT_CONNECT, EVENT_QUORUM, EVENT_CLOSED, EVENT_LOCK };
+enum event_kind { EVENT_NONE, EVENT_THERE, EVENT_BACK, EVENT_CUT, EVENT_CONNECT, EVENT_QUORUM, EVENT_CLOSED, EVENT_LOCK,
+	EVENT_LISTEN, EVENT_TOLD };
 
 struct event {
 	enum event_kind kind;
@@ -919,6 +1061,10 @@ static void consider_link(struct event *best, struct client *client, unsigned ma
 
 	if (link->connect_at_us != NEVER_US && !client->paused)
 		consider(best, EVENT_CONNECT, link->connect_at_us, client, master);
+	if (link->listen_at_us != NEVER_US && !client->paused)
+		consider(best, EVENT_LISTEN, link->listen_at_us, client, master);
+	if (link->told_count > 0 && !link->held_back && !client->paused)
+		consider(best, EVENT_TOLD, link->told[0].at_us, client, master);
 	if (!link->connected)
 		return;
 	/* What had been answered before the end of the connection is read before it. */
@@ -967,8 +1113,6 @@ static void lock_timer(struct client *client, struct party *party)
 	run_effects(client, party, &effects);
 	settle(client);
 }
-
-#define CONNECT_AGAIN_US (20 * MS) /* after a connection that could not be made */
 
 static bool is_reachable(const struct client *client, unsigned master)
 {
@@ -1033,6 +1177,8 @@ bool world_step(struct world *world, int64_t until_us)
 		tick_closed(best.client);
 		settle(best.client);
 		break;
+	case EVENT_LISTEN: listen(best.client, best.index); break;
+	case EVENT_TOLD: arrive_told(best.client, best.index); break;
 	default: lock_timer(best.client, &best.client->parties[best.index]); break;
 	}
 	return true;
@@ -1077,8 +1223,9 @@ static void begin_client(struct client *client)
 	client->failed_count = 0;
 	snprintf(client->name, sizeof(client->name), "%c", 'a' + client->index);
 	for (unsigned i = 0; i < client->world->count; i++) {
-		client->links[i].connect_at_us = NEVER_US;
-		client->links[i].cut = false;
+		client->links[i].connect_at_us = client->links[i].listen_at_us = NEVER_US;
+		client->links[i].cut = client->links[i].subscribed = client->links[i].deaf = false;
+		client->links[i].told_count = 0;
 	}
 	quorum_settings.ttl_us = settings->ttl_us + settings->lock_delay_us;
 	quorum_settings.max_ttl_us = settings->max_ttl_us;
@@ -1088,6 +1235,9 @@ static void begin_client(struct client *client)
 	         settings->fingerprint ? settings->fingerprint : DEFAULT_FINGERPRINT);
 	for (unsigned i = 0; i < client->count; i++)
 		snprintf(quorum_settings.tags[i], sizeof(quorum_settings.tags[i]), "%016x", master_of(client, i) + 1);
+	if (!settings->no_grants)
+		snprintf(quorum_settings.channel, sizeof(quorum_settings.channel), "dlock!grants-%s%c%u",
+		         settings->no_quarantine ? "off-" : "", 'a' + client->index, client->life);
 	quorum_init(&client->quorum, &quorum_settings);
 }
 
@@ -1303,8 +1453,9 @@ void client_vanish(struct client *client)
 
 		if (link->connected && !link->cut)
 			keep_unexecuted(link);
-		link->connected = false;
-		link->count = link->executed = 0;
+		link->connected = link->subscribed = false;
+		link->count = link->executed = link->told_count = 0;
+		link->listen_at_us = NEVER_US;
 	}
 }
 
@@ -1373,13 +1524,16 @@ void world_reset(struct world *world, unsigned count)
 			struct link *link = &client->links[j];
 
 			link->connected = link->cut = link->held_there = link->held_back = link->no_kill = false;
-			link->count = link->executed = link->late_count = 0;
+			link->subscribed = link->deaf = false;
+			link->count = link->executed = link->late_count = link->told_count = 0;
+			link->listen_at_us = NEVER_US;
 		}
 	}
 	world->client_count = 0;
 	world->count = count;
 	world->now_us = world->zero_us = START_US;
 	world->reconnect_us = 1 * MS;
+	world->echoes = 0;
 	world->steps_at_once = 0;
 	world->steps = 0;
 	world->fingerprint = UINT64_C(14695981039346656037);
@@ -1387,10 +1541,14 @@ void world_reset(struct world *world, unsigned count)
 	world->check = NULL;
 	world->granted = NULL;
 	world->executed = NULL;
+	world->handed = NULL;
 	for (unsigned i = 0; i < count; i++) {
 		world->stopped[i] = world->down[i] = false;
+		world->executed_us[i] = 0;
 		world->rates_ppm[i] = 0;
 		model_start(&world->masters[i], i + 1);
+		world->masters[i].publish = publish;
+		world->masters[i].publish_context = world;
 		world->masters[i].clock_us = UNIX_US - START_US;
 	}
 	world_hush(world);

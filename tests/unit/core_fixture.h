@@ -38,6 +38,7 @@
 #define WORLD_MASTERS 9
 #define LINK_MAX 512     /* messages under way */
 #define LATE_MAX 48
+#define TOLD_MAX 64      /* grants under way */
 
 #define MS INT64_C(1000)
 #define SECONDS INT64_C(1000000)
@@ -50,8 +51,20 @@ struct message {
 	int64_t there_at_us, back_at_us;
 };
 
+/* What a master has told a waiter on its own. */
+struct told {
+	struct grant grant;
+	int64_t at_us;
+};
+
 struct link {
 	bool connected;
+	/* The other connection, for grants. */
+	bool subscribed;         /* as the master sees it */
+	bool deaf;               /* what is told is lost, and nobody notices */
+	int64_t listen_at_us;    /* when it is made; NEVER_US: not by itself */
+	unsigned told_count;
+	struct told told[TOLD_MAX];
 	bool cut;                /* it has ended, and the client, which is paused, has not noticed */
 	bool held_there, held_back; /* nothing arrives in that direction */
 	bool no_kill;            /* the earlier connection can't be killed */
@@ -67,6 +80,7 @@ struct link {
 struct client_settings {
 	int64_t ttl_us, lock_delay_us, node_timeout_us, quorum_timeout_us, max_ttl_us;
 	bool no_quarantine;
+	bool no_grants;          /* it may not subscribe */
 	const char *fingerprint;
 	unsigned first, count;   /* its list of masters: `count` of them (0: all) from the one after `first` others */
 };
@@ -120,6 +134,7 @@ struct world {
 	int64_t reconnect_us;        /* after EFFECT_RECONNECT */
 	struct client clients[WORLD_CLIENTS];
 	unsigned client_count;
+	unsigned echoes;             /* a grant is told so many times more, by chance */
 	bool silent; /* no trace */
 	bool plain;  /* the trace tells requests in words, not by the letters of the script */
 	char *trace;
@@ -137,7 +152,11 @@ struct world {
 	/* Called when a master (from 0) has carried out a request. */
 	void (*executed)(struct world *world, unsigned master, const struct model_call *call,
 	                 const struct model_reply *reply, void *context);
+	/* Called when a master (from 0), carrying out a request on `key`, hands the lock to a token that is heard of. */
+	void (*handed)(struct world *world, unsigned master, const char *key, const struct model_grant *grant, void *context);
 	void *context;
+	const struct model_call *executing;
+	int64_t executed_us[WORLD_MASTERS]; /* the moment of the last one: no server does two things at once */
 };
 
 /* A world of `count` masters that have just been installed. */
@@ -169,6 +188,9 @@ void party_close(struct party *party);
 bool party_holds(const struct party *party, enum mode mode);
 /* The token of its attempt under way or of its lock. */
 const char *party_token(const struct party *party);
+
+/* The connection for grants ends; it is made anew after a while. */
+void world_unsubscribe(struct client *client, unsigned master);
 
 /* A process of its own takes the place of one that has vanished. Not connected yet. */
 void client_restart(struct client *client);

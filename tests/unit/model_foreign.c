@@ -9,6 +9,7 @@
 
 #define DATA "dlock!data:"
 #define BROKEN "dlock!broken:"
+#define QUEUE "dlock!queue:"
 
 /* ---- single commands ---- */
 
@@ -34,6 +35,11 @@ static struct model_cargo *cargo_of(struct model_data *data, const char *name)
 	return NULL;
 }
 
+static struct model_queue *queue_of(struct model_data *data, const char *name)
+{
+	return after(name, QUEUE) ? model_find_queue(data, after(name, QUEUE), false) : NULL;
+}
+
 static struct model_mark *mark_of(struct model_data *data, const char *name)
 {
 	const char *token = after(name, BROKEN);
@@ -50,7 +56,10 @@ static int64_t *expiry_of(struct model_data *data, const char *name)
 	struct model_key *key = is_lock(name) ? model_key(data, name) : NULL;
 	struct model_cargo *cargo = cargo_of(data, name);
 	struct model_mark *mark = mark_of(data, name);
+	struct model_queue *queue = queue_of(data, name);
 
+	if (queue)
+		return &queue->expiry_ms;
 	if (strcmp(name, "dlock!quarantine") == 0 && data->quarantine_until_ms)
 		return &data->quarantine_until_ms;
 	return key ? &key->expiry_ms : cargo ? &cargo->expiry_ms : mark ? &mark->expiry_ms : NULL;
@@ -79,6 +88,7 @@ static bool delete_key(struct model_master *master, const char *name)
 {
 	struct model_data *data = &master->data;
 	struct model_mark *mark = mark_of(data, name);
+	struct model_queue *queue = queue_of(data, name);
 	bool there;
 
 	if (strcmp(name, "dlock!epoch") == 0)
@@ -92,6 +102,8 @@ static bool delete_key(struct model_master *master, const char *name)
 		model_delete(master, name);
 	else if (after(name, DATA))
 		model_delete_cargo(master, after(name, DATA));
+	else if (queue)
+		queue->name[0] = '\0';
 	else if (mark)
 		memset(mark, 0, sizeof(*mark));
 	else if (there)
@@ -118,7 +130,7 @@ static void set(struct model_master *master, const struct foreign *foreign, int6
 	} else if (strcmp(foreign->key, "dlock!quarantine") == 0) {
 		data->quarantine_until_ms = forever ? MODEL_FOREVER : (world_us + master->clock_us) / 1000 + ttl_ms;
 	} else if (strcmp(foreign->key, "dlock!epoch") == 0 && forever) {
-		snprintf(data->epoch, sizeof(data->epoch), "%s", foreign->value);
+		snprintf(data->epoch, sizeof(data->epoch), "%.*s", EPOCH_MAX - 1, foreign->value);
 	} else if (strcmp(foreign->key, "dlock!cluster") == 0 && forever) {
 		snprintf(data->cluster, sizeof(data->cluster), "%.*s", (int)sizeof(data->cluster) - 1, foreign->value);
 	} else {
@@ -148,6 +160,13 @@ static const char *put_other(struct model_data *data, const struct foreign *fore
 	return count;
 }
 
+static const char *put_waiter(struct model_data *data, const struct foreign *foreign)
+{
+	struct model_queue *queue = model_find_queue(data, after(foreign->key, QUEUE), true);
+
+	return model_put_waiter(queue, foreign->value, foreign->number, false) ? "1" : "0";
+}
+
 static const char *put_member(struct model_data *data, const struct foreign *foreign)
 {
 	struct model_key *key = model_key(data, foreign->key);
@@ -168,7 +187,7 @@ static const char *put_member(struct model_data *data, const struct foreign *for
 	key->readers[i].expiry_ms = foreign->number;
 	if (i < key->reader_count)
 		return "0";
-	snprintf(key->readers[i].token, sizeof(key->readers[i].token), "%s", foreign->value);
+	snprintf(key->readers[i].token, sizeof(key->readers[i].token), "%.*s", TOKEN_MAX - 1, foreign->value);
 	key->reader_count++;
 	return "1";
 }
@@ -209,7 +228,9 @@ static const char *run(struct model_master *master, const struct foreign *foreig
 	case FOREIGN_RPUSH: result = put_other(data, foreign, "list"); break;
 	case FOREIGN_HSET: result = put_other(data, foreign, "hash"); break;
 	case FOREIGN_SADD: result = put_other(data, foreign, "set"); break;
-	case FOREIGN_ZADD: result = put_member(data, foreign); break;
+	case FOREIGN_ZADD:
+		result = after(foreign->key, QUEUE) ? put_waiter(data, foreign) : put_member(data, foreign);
+		break;
 	case FOREIGN_FLUSHALL: model_flush(master); return "OK";
 	}
 	return result ? result : "WRONGTYPE";
@@ -242,6 +263,8 @@ void model_expire(struct model_master *master, int64_t world_us)
 			memset(&data->keys[i], 0, sizeof(data->keys[i]));
 		if (data->cargo[i].name[0] && data->cargo[i].expiry_ms < ms)
 			memset(&data->cargo[i], 0, sizeof(data->cargo[i]));
+		if (data->queues[i].name[0] && data->queues[i].expiry_ms < ms)
+			data->queues[i].name[0] = '\0';
 	}
 	for (unsigned i = 0; i < MODEL_BROKEN; i++)
 		if (data->marks[i].token[0] && data->marks[i].expiry_ms < ms)
@@ -252,7 +275,7 @@ void model_expire(struct model_master *master, int64_t world_us)
 
 /* ---- the keys as text ---- */
 
-#define LINES_MAX (2 * MODEL_KEYS + MODEL_BROKEN + 4)
+#define LINES_MAX (3 * MODEL_KEYS + MODEL_BROKEN + 4)
 
 struct text {
 	char *out;
@@ -364,6 +387,14 @@ static void put_cargo(struct text *text, const struct model_cargo *cargo)
 	end_line(text);
 }
 
+static void put_queue(struct text *text, const struct model_queue *queue)
+{
+	begin_line(text, QUEUE, queue->name, "zset", queue->expiry_ms);
+	for (unsigned i = 0; i < queue->count; i++)
+		put(text, "%s%s %" PRId64, i ? " " : "", queue->waiters[i].member, queue->waiters[i].ticket);
+	end_line(text);
+}
+
 static void put_string(struct text *text, const char *before, const char *name, const char *value, int64_t expiry_ms)
 {
 	begin_line(text, before, name, "string", expiry_ms);
@@ -378,6 +409,8 @@ static void put_lines(struct text *text, const struct model_data *data)
 			put_key(text, &data->keys[i]);
 		if (data->cargo[i].name[0])
 			put_cargo(text, &data->cargo[i]);
+		if (data->queues[i].name[0])
+			put_queue(text, &data->queues[i]);
 	}
 	for (unsigned i = 0; i < MODEL_BROKEN; i++)
 		if (data->marks[i].token[0])

@@ -30,8 +30,8 @@ enum foreign_kind {
 
 struct foreign {
 	enum foreign_kind kind;
-	char key[TOKEN_MAX + 16]; /* a lock's, or dlock!... in full */
-	char value[EPOCH_MAX];
+	char key[TOKEN_MAX + 16]; /* a lock's, or dlock!... in full; of ZADD a queue's as well */
+	char value[PLACE_MAX];
 	int64_t number;
 };
 

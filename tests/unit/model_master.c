@@ -143,7 +143,7 @@ static void add_reader(struct model_key *key, const char *token, int64_t expiry_
 		if (key->reader_count == MODEL_READERS)
 			too_many("readers");
 		reader = &key->readers[key->reader_count++];
-		snprintf(reader->token, sizeof(reader->token), "%s", token);
+		snprintf(reader->token, sizeof(reader->token), "%.*s", TOKEN_MAX - 1, token);
 	}
 	reader->expiry_ms = expiry_ms;
 }
@@ -246,6 +246,106 @@ static void expire_cargo(struct model_data *data, const char *name, int64_t ms)
 
 	if (cargo && ms > cargo->expiry_ms)
 		memset(cargo, 0, sizeof(*cargo));
+}
+
+/* ---- the queues ---- */
+
+#define QUEUE_MS 300000
+
+struct model_queue *model_find_queue(struct model_data *data, const char *name, bool make)
+{
+	struct model_queue *empty = NULL;
+
+	for (unsigned i = 0; i < MODEL_KEYS; i++) {
+		if (strcmp(data->queues[i].name, name) == 0)
+			return &data->queues[i];
+		if (data->queues[i].name[0] == '\0')
+			empty = &data->queues[i];
+	}
+	if (!make)
+		return NULL;
+	if (!empty)
+		too_many("queues");
+	snprintf(empty->name, sizeof(empty->name), "%s", name);
+	empty->count = 0;
+	empty->expiry_ms = MODEL_FOREVER;
+	return empty;
+}
+
+static void drop_waiter(struct model_queue *queue, unsigned at)
+{
+	queue->count--;
+	memmove(queue->waiters + at, queue->waiters + at + 1, (queue->count - at) * sizeof(queue->waiters[0]));
+	if (queue->count == 0)
+		queue->name[0] = '\0';
+}
+
+/* The place, from 0 on; `count`: not there. */
+static unsigned rank_of(const struct model_queue *queue, const char *member)
+{
+	unsigned at = 0;
+
+	while (at < queue->count && strcmp(queue->waiters[at].member, member) != 0)
+		at++;
+	return at;
+}
+
+bool model_put_waiter(struct model_queue *queue, const char *member, int64_t ticket, bool only_new)
+{
+	unsigned at = rank_of(queue, member);
+	bool is_new = at == queue->count;
+
+	if (!is_new && only_new)
+		return false;
+	if (is_new && queue->count == MODEL_WAITERS)
+		too_many("waiters");
+	if (!is_new && queue->count-- > 0)
+		memmove(queue->waiters + at, queue->waiters + at + 1, (queue->count - at) * sizeof(queue->waiters[0]));
+	for (at = 0; at < queue->count; at++) {
+		const struct model_waiter *waiter = &queue->waiters[at];
+
+		if (waiter->ticket > ticket || (waiter->ticket == ticket && strcmp(waiter->member, member) > 0))
+			break;
+	}
+	memmove(queue->waiters + at + 1, queue->waiters + at, (queue->count - at) * sizeof(queue->waiters[0]));
+	snprintf(queue->waiters[at].member, sizeof(queue->waiters[at].member), "%s", member);
+	queue->waiters[at].ticket = ticket;
+	queue->count++;
+	return is_new;
+}
+
+static void expire_queue(struct model_data *data, const char *name, int64_t ms)
+{
+	struct model_queue *queue = model_find_queue(data, name, false);
+
+	if (queue && ms > queue->expiry_ms)
+		queue->name[0] = '\0';
+}
+
+/* A member in its parts. */
+struct place {
+	char mode;
+	int64_t ttl_ms;
+	char channel[PLACE_MAX], token[PLACE_MAX];
+};
+
+/* The script's ^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$ */
+static bool parse_place(const char *member, struct place *ret)
+{
+	size_t digits = member[0] && member[1] == ':' ? strspn(member + 2, "0123456789") : 0, length;
+	const char *channel = member + 2 + digits + 1;
+
+	if (!strchr("XS", member[0]) || digits == 0 || channel[-1] != ':')
+		return false;
+	length = strcspn(channel, ":");
+	if (length == 0 || channel[length] != ':' || !begins_like_a_token(channel + length + 1) ||
+	    strchr(strchr(channel + length, '-') + 1, '-')[1] == '\0')
+		return false;
+	ret->mode = member[0];
+	ret->ttl_ms = strtoll(member + 2, NULL, 10);
+	snprintf(ret->channel, sizeof(ret->channel), "%.*s", (int)length, channel);
+	snprintf(ret->token, sizeof(ret->token), "%s", channel + length + 1);
+	return true;
 }
 
 struct model_key *model_key(struct model_data *data, const char *name)
@@ -396,7 +496,19 @@ static void raise(struct run *r, uint64_t to)
 	}
 }
 
-static void busy(struct run *r)
+/* By its token. The script looks at 64, which is more than there are here. */
+static const char *oldest_reader(const struct model_key *key)
+{
+	const char *oldest = key->readers[0].token;
+
+	for (unsigned i = 1; i < key->reader_count; i++)
+		if (strcmp(key->readers[i].token, oldest) < 0)
+			oldest = key->readers[i].token;
+	return oldest;
+}
+
+/* `ahead`: the token of who goes before; NULL: as far as that is who is there. */
+static void busy(struct run *r, unsigned rank, const char *ahead)
 {
 	struct model_reply *reply = r->reply;
 
@@ -410,6 +522,10 @@ static void busy(struct run *r)
 	         : r->kind == KIND_ZSET ? "zset"
 	         : r->kind == KIND_NONE ? "none"
 	                                : "other");
+	if (!ahead)
+		ahead = r->kind == KIND_ZSET ? oldest_reader(r->key) : reply->holder;
+	snprintf(reply->ahead, sizeof(reply->ahead), "%s", ahead);
+	reply->rank = rank;
 }
 
 static void answer(struct run *r, int code, uint64_t fence)
@@ -482,25 +598,177 @@ static uint64_t now_less_skew(const struct run *r)
 	return (uint64_t)(r->us - SKEW_US);
 }
 
+static bool is_epoch(const struct run *r)
+{
+	return r->data->epoch[0] && strcmp(r->data->epoch, r->call->epoch) == 0;
+}
+
 /* The one that was asked, and not in quarantine. */
 static bool knows_what_it_forgot(const struct run *r)
 {
-	return r->data->epoch[0] && strcmp(r->data->epoch, r->call->epoch) == 0 && r->data->quarantine_until_ms < r->ms;
+	return is_epoch(r) && r->data->quarantine_until_ms < r->ms;
+}
+
+/* ---- the queue in the script ---- */
+
+static struct model_queue *queue_of(const struct run *r)
+{
+	return model_find_queue(r->data, r->call->key, false);
+}
+
+/* By call(). False: that ended the script. */
+static bool remove_waiter(struct run *r, const char *member)
+{
+	struct model_queue *queue = queue_of(r);
+	unsigned at = queue ? rank_of(queue, member) : 0;
+
+	if (refused(r, false))
+		return false;
+	if (queue && at < queue->count)
+		drop_waiter(queue, at);
+	return true;
+}
+
+/* The queue's next. NULL: there is none, or the script has ended, as `reply->error` tells. */
+static const struct model_waiter *head(struct run *r, struct place *ret)
+{
+	struct model_queue *queue;
+
+	while ((queue = queue_of(r))) {
+		if (parse_place(queue->waiters[0].member, ret))
+			return &queue->waiters[0];
+		if (!remove_waiter(r, queue->waiters[0].member))
+			break;
+	}
+	return NULL;
+}
+
+static bool tell(struct run *r, const char *channel, const struct model_grant *grant)
+{
+	struct model_master *master = r->master;
+
+	return !master->no_publish && master->publish &&
+	       master->publish(master->publish_context, master, channel, grant);
+}
+
+/* What a waiter is handed, as it stands at the key. */
+static void put_waiter(struct run *r, const struct place *place, int64_t expiry_ms)
+{
+	bool exclusive = place->mode == 'X';
+
+	if (exclusive)
+		drop_key(r->data, r->call->key);
+	r->key = make_key(r->data, r->call->key);
+	if (exclusive) {
+		r->kind = r->key->kind = KIND_STRING;
+		snprintf(r->key->token, sizeof(r->key->token), "%.*s", TOKEN_MAX - 1, place->token);
+		r->key->expiry_ms = expiry_ms;
+		return;
+	}
+	r->key->kind = KIND_ZSET;
+	add_reader(r->key, place->token, expiry_ms);
+	r->kind = settle(r->data, r->call->key, r->ms);
+	r->key = find_key(r->data, r->call->key);
+}
+
+/* To one that has been taken out of the queue. False: it does not listen. */
+static bool hand_to(struct run *r, const struct place *place, uint64_t next)
+{
+	uint64_t floor = r->fence ? r->fence->value : now_less_skew(r);
+	int64_t ttl_ms = place->ttl_ms < r->call->offer_ms ? place->ttl_ms : r->call->offer_ms;
+	struct model_grant grant = {.us = r->us, .expiry_ms = r->ms + ttl_ms};
+
+	grant.fence = next > floor ? next : place->mode == 'X' ? floor + 1 : floor;
+	snprintf(grant.epoch, sizeof(grant.epoch), "%s", r->call->epoch);
+	snprintf(grant.token, sizeof(grant.token), "%.*s", TOKEN_MAX - 1, place->token);
+	if (!tell(r, place->channel, &grant))
+		return false;
+	raise(r, grant.fence);
+	put_waiter(r, place, grant.expiry_ms);
+	return true;
+}
+
+/* The script's hand_over(); `before` INT64_MAX: to whoever waits. False: that ended the script. */
+static bool hand_over(struct run *r, uint64_t next, int64_t before)
+{
+	if (r->call->offer_ms <= 0 || !is_epoch(r))
+		return true;
+	if (next > (uint64_t)(r->us + SKEW_US))
+		next = 0;
+	while (r->kind == KIND_NONE || r->kind == KIND_ZSET) {
+		struct place place;
+		const struct model_waiter *waiter = head(r, &place);
+
+		if (!waiter)
+			return r->reply->error == MODEL_OK;
+		if (waiter->ticket >= before || (r->kind == KIND_ZSET && place.mode == 'X'))
+			return true;
+		if (r->data->quarantine_until_ms >= r->ms && strncmp(place.channel, "dlock!grants-off-", 17) != 0)
+			return true;
+		if (!remove_waiter(r, waiter->member))
+			return false;
+		hand_to(r, &place, next);
+	}
+	return true;
+}
+
+/* By pcall(): where it can't be, the place is none. */
+static unsigned enqueue(struct run *r)
+{
+	const char *place = r->call->place;
+	struct model_queue *queue;
+
+	if (!place[0] || !may_write(r, true))
+		return 0;
+	queue = model_find_queue(r->data, r->call->key, true);
+	model_put_waiter(queue, place, (int64_t)r->call->ticket, true);
+	queue->expiry_ms = r->ms + QUEUE_MS;
+	return rank_of(queue, place) + 1;
+}
+
+/* The script's ahead_of(). False: there is none, or the script has ended, as `reply->error` tells. */
+static bool ahead_of(struct run *r, struct place *ret)
+{
+	const struct model_waiter *waiter;
+
+	while ((waiter = head(r, ret))) {
+		if (strcmp(waiter->member, r->call->place) == 0 || waiter->ticket >= (int64_t)r->call->ticket)
+			return false;
+		if (tell(r, ret->channel, NULL))
+			return true;
+		if (!remove_waiter(r, waiter->member))
+			return false;
+	}
+	return false;
+}
+
+/* False: that ended the script. */
+static bool leave(struct run *r)
+{
+	return !r->call->place[0] || remove_waiter(r, r->call->place);
+}
+
+/* Takes away what is mine. False: that ended the script. */
+static bool give_up(struct run *r)
+{
+	if (!r->mine)
+		return true;
+	if (refused(r, false))
+		return false;
+	if (r->kind == KIND_STRING)
+		drop_key(r->data, r->call->key);
+	else
+		drop_reader(r->key, r->call->token);
+	r->kind = settle(r->data, r->call->key, r->ms);
+	r->key = find_key(r->data, r->call->key);
+	return true;
 }
 
 static void release(struct run *r)
 {
 	uint64_t tomb = r->call->number;
 
-	if (r->mine && refused(r, false))
-		return;
-	if (r->mine && r->kind == KIND_STRING) {
-		drop_key(r->data, r->call->key);
-	} else if (r->mine) {
-		drop_reader(r->key, r->call->token);
-		settle(r->data, r->call->key, r->ms);
-	}
-	if (r->call->unload && !unload(r))
+	if (!give_up(r) || (r->call->unload && !unload(r)) || !leave(r))
 		return;
 	if (!r->fence && (tomb <= now_less_skew(r) || !knows_what_it_forgot(r)))
 		tomb = 0;
@@ -512,6 +780,8 @@ static void release(struct run *r)
 			raise(r, tomb);
 		r->reply->error = MODEL_OK;
 	}
+	if (!hand_over(r, r->call->next, INT64_MAX))
+		return;
 	collect_fences(r);
 	r->reply->code = 1;
 	r->reply->count = r->mine;
@@ -584,7 +854,14 @@ static void set_shared(struct run *r, int64_t expiry_ms)
 	r->key = make_key(r->data, r->call->key);
 	r->key->kind = KIND_ZSET;
 	add_reader(r->key, r->call->token, expiry_ms);
-	settle(r->data, r->call->key, r->ms);
+	r->kind = settle(r->data, r->call->key, r->ms);
+	r->key = find_key(r->data, r->call->key);
+}
+
+/* Joins the queue, where that can be. */
+static void occupied(struct run *r, const char *ahead)
+{
+	busy(r, enqueue(r), ahead);
 }
 
 static void acquire_exclusive(struct run *r)
@@ -595,23 +872,25 @@ static void acquire_exclusive(struct run *r)
 	bool again = r->kind == KIND_STRING && r->mine && proposal == floor;
 
 	if (!(r->kind == KIND_NONE || alone || (r->kind == KIND_STRING && r->mine))) {
-		busy(r);
+		occupied(r, NULL);
 	} else if (proposal <= floor && !again) {
 		answer(r, r->mine ? CODE_OUTBID : CODE_REJECTED, floor);
 	} else if (!refused(r, true)) {
 		raise(r, proposal);
 		set_exclusive(r, r->ms + r->call->ttl_ms);
+		leave(r);
 		carry(r, r->ms + r->call->ttl_ms);
 		answer(r, CODE_YES, proposal);
 	}
 }
 
-static void acquire_shared(struct run *r)
+/* `ahead`: who waits and goes before; NULL: nobody. */
+static void acquire_shared(struct run *r, const char *ahead)
 {
 	uint64_t least = (uint64_t)(r->us - r->call->skew_us), floor = r->fence ? r->fence->value : r->call->number;
 
-	if (r->kind != KIND_NONE && r->kind != KIND_ZSET) {
-		busy(r);
+	if (ahead || (r->kind != KIND_NONE && r->kind != KIND_ZSET)) {
+		occupied(r, ahead);
 		return;
 	}
 	if (!r->fence && r->call->number <= least) {
@@ -623,25 +902,84 @@ static void acquire_shared(struct run *r)
 		return;
 	raise(r, floor);
 	set_shared(r, r->ms + r->call->ttl_ms);
+	leave(r);
 	answer(r, CODE_YES, floor);
+}
+
+/* Who waits longer gets it first. `ret`, `*ret_ahead`: one that keeps this one off all the same. False: that ended
+ * the script. */
+static bool let_pass(struct run *r, struct place *ret, bool *ret_ahead)
+{
+	const struct model_waiter *waiting;
+	bool shared = r->call->mode == 'S';
+
+	*ret_ahead = false;
+	if (r->mine || !(r->kind == KIND_NONE || (shared && r->kind == KIND_ZSET)))
+		return true;
+	waiting = head(r, ret);
+	if (!waiting)
+		return r->reply->error == MODEL_OK;
+	if (strcmp(waiting->member, r->call->place) == 0 || waiting->ticket >= (int64_t)r->call->ticket)
+		return true;
+	if (!hand_over(r, r->call->number, (int64_t)r->call->ticket))
+		return false;
+	if (r->kind == KIND_ZSET && shared)
+		*ret_ahead = ahead_of(r, ret);
+	return r->reply->error == MODEL_OK;
 }
 
 static void acquire(struct run *r)
 {
-	if ((int64_t)r->call->number > r->us + r->call->skew_us)
+	struct place place;
+	bool ahead;
+
+	if ((int64_t)r->call->number > r->us + r->call->skew_us) {
 		answer(r, CODE_SKEWED, r->fence ? r->fence->value : 0);
-	else if (r->call->mode == 'X')
+		return;
+	}
+	if (!let_pass(r, &place, &ahead))
+		return;
+	if (r->call->mode == 'X')
 		acquire_exclusive(r);
 	else
-		acquire_shared(r);
+		acquire_shared(r, ahead ? place.token : NULL);
 }
 
 static void poll(struct run *r)
 {
-	if (r->kind == KIND_NONE || (r->call->mode == 'S' && r->kind == KIND_ZSET))
-		answer(r, CODE_FREE, r->fence ? r->fence->value : 0);
+	uint64_t fence = r->fence ? r->fence->value : 0;
+	bool readers = r->call->mode == 'S' && r->kind == KIND_ZSET, ahead = false;
+	struct place place;
+	unsigned rank;
+
+	if (r->mine && (r->kind == KIND_STRING) == (r->call->mode == 'X')) {
+		answer(r, CODE_MINE, fence);
+		r->reply->expiry_ms = r->kind == KIND_STRING ? r->ms + left_ms(r, r->key->expiry_ms)
+		                                             : find_reader(r->key, r->call->token)->expiry_ms;
+		return;
+	}
+	rank = enqueue(r);
+	if (readers)
+		ahead = ahead_of(r, &place);
+	if (r->reply->error != MODEL_OK)
+		return;
+	if (r->kind == KIND_NONE || (readers && !(ahead && place.mode == 'X')))
+		answer(r, CODE_FREE, fence);
 	else
-		busy(r);
+		busy(r, rank, ahead ? place.token : NULL);
+}
+
+static void yield(struct run *r)
+{
+	unsigned rank;
+
+	if (r->mine && (!give_up(r) || !unload(r)))
+		return;
+	rank = enqueue(r);
+	if (!hand_over(r, r->call->next, (int64_t)r->call->ticket))
+		return;
+	answer(r, CODE_YES, r->fence ? r->fence->value : 0);
+	r->reply->rank = rank;
 }
 
 /* False: the script has ended. What is only extended is no reason for a full memory to refuse. */
@@ -656,14 +994,16 @@ static bool extend_exclusive(struct run *r, bool repair, int64_t expiry_ms)
 
 static bool extend_shared(struct run *r, int64_t expiry_ms)
 {
-	if (r->kind == KIND_STRING && refused(r, false)) /* it is deleted */
+	bool converted = r->kind == KIND_STRING;
+
+	if (converted && refused(r, false)) /* it is deleted */
 		return false;
 	if (r->call->unload && !unload(r))
 		return false;
 	if (refused(r, true))
 		return false;
 	set_shared(r, expiry_ms);
-	return true;
+	return !converted || hand_over(r, 0, INT64_MAX);
 }
 
 static void extend(struct run *r)
@@ -679,7 +1019,7 @@ static void extend(struct run *r)
 	              !is_broken(r);
 
 	if (!repair && (!r->mine || (exclusive && r->kind != KIND_STRING))) {
-		busy(r);
+		busy(r, 0, NULL);
 		return;
 	}
 	if (repair && exclusive && call->version > 0 && !call->has_bytes && version_here(r) < call->version) {
@@ -705,6 +1045,7 @@ static void on_lock(struct run *r)
 		return;
 	r->kind = settle(r->data, r->call->key, r->ms);
 	expire_cargo(r->data, r->call->key, r->ms);
+	expire_queue(r->data, r->call->key, r->ms);
 	r->key = find_key(r->data, r->call->key);
 	r->fence = fence_of(r->data, r->call->key);
 	r->mine = (r->kind == KIND_STRING && strcmp(r->key->token, r->call->token) == 0) ||
@@ -719,6 +1060,8 @@ static void on_lock(struct run *r)
 		poll(r);
 	else if (operation == 'A')
 		acquire(r);
+	else if (operation == 'Y')
+		yield(r);
 	else if (operation == 'E')
 		extend(r);
 	else
@@ -760,14 +1103,16 @@ void model_execute(struct model_master *master, const struct model_call *call, i
 
 bool model_holds(const struct model_master *master, const char *key, const char *token, int64_t world_us)
 {
-	struct model_data copy = master->data;
 	int64_t ms = (world_us + master->clock_us) / 1000;
-	enum model_kind kind = settle(&copy, key, ms);
-	struct model_key *k = find_key(&copy, key);
+	const struct model_key *k = find_key(&master->data, key);
+	const struct model_reader *reader;
 
-	if (kind == KIND_NONE || !token)
-		return kind != KIND_NONE;
-	return kind == KIND_STRING ? strcmp(k->token, token) == 0 : kind == KIND_ZSET && find_reader(k, token);
+	if (!k || ms > k->expiry_ms)
+		return false;
+	if (!is_readers(k, ms))
+		return !token || (k->kind == KIND_STRING && strcmp(k->token, token) == 0);
+	reader = token ? find_reader(k, token) : NULL;
+	return token ? reader && reader->expiry_ms > ms : zset_expiry_ms(k) > ms;
 }
 
 bool model_carries(const struct model_master *master, const char *key, const char *token, int64_t world_us)
@@ -802,6 +1147,24 @@ const struct model_cargo *model_cargo(const struct model_master *master, const c
 	const struct model_cargo *cargo = find_cargo(&master->data, key);
 
 	return cargo && (world_us + master->clock_us) / 1000 <= cargo->expiry_ms ? cargo : NULL;
+}
+
+unsigned model_queue(const struct model_master *master, const char *key, int64_t world_us, const char *members[],
+                     unsigned max)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MODEL_KEYS; i++) {
+		const struct model_queue *queue = &master->data.queues[i];
+
+		if (strcmp(queue->name, key) != 0 || (world_us + master->clock_us) / 1000 > queue->expiry_ms)
+			continue;
+		while (count < queue->count && count < max) {
+			members[count] = queue->waiters[count].member;
+			count++;
+		}
+	}
+	return count;
 }
 
 uint64_t model_fence(const struct model_master *master, const char *key)

@@ -24,13 +24,15 @@
 #define MODEL_KEYS 8
 #define MODEL_READERS 16
 #define MODEL_BROKEN 16
+#define MODEL_WAITERS 32
 #define MODEL_NAME_MAX 32
 #define MODEL_BYTES_MAX 24
+#define PLACE_MAX 320 /* of a member of the queue: mode:ttl ms:channel:token */
 #define MODEL_FOREVER INT64_MAX /* the expiry of what has none */
 
 /* The arguments of one call of the script. */
 struct model_call {
-	char operation; /* V I N A P E R B */
+	char operation; /* V I N A P Y E R B */
 	char key[MODEL_NAME_MAX];
 	char epoch[EPOCH_MAX];
 	char token[TOKEN_MAX];
@@ -45,6 +47,10 @@ struct model_call {
 	char bytes[MODEL_BYTES_MAX];
 	size_t size;
 	bool unload;      /* R; E, shared: data of this token may be there */
+	char place[PLACE_MAX]; /* A P Y R: in the queue; "": none */
+	uint64_t ticket;  /* A P Y */
+	int64_t offer_ms; /* A Y R E: for how long who waits gets it; 0: nobody is handed anything */
+	uint64_t next;    /* Y R: what the fence becomes then */
 	char incarnation[INCARNATION_MAX]; /* I N */
 	char durable, believe;
 	char tag[CLUSTER_ID_SIZE]; /* which master it is */
@@ -62,6 +68,9 @@ struct model_reply {
 	uint64_t version; /* A, E: of the data that is there */
 	int64_t pttl_ms;
 	char holder[TOKEN_MAX];
+	unsigned rank;          /* A P, busy; Y: the place in the queue; 0: none */
+	char ahead[HOLDER_MAX]; /* A P E, busy: the oldest that is in the way */
+	int64_t expiry_ms;      /* P, mine: its end */
 	int64_t count; /* R: 1 if it was there; B: how many were removed */
 	/* V I N */
 	char epoch[EPOCH_MAX];
@@ -103,6 +112,19 @@ struct model_cargo {
 	int64_t expiry_ms;
 };
 
+struct model_waiter {
+	char member[PLACE_MAX];
+	int64_t ticket;
+};
+
+/* Who waits for a lock, in order. */
+struct model_queue {
+	char name[MODEL_NAME_MAX]; /* of the lock's key; "": not used */
+	struct model_waiter waiters[MODEL_WAITERS];
+	unsigned count;
+	int64_t expiry_ms;
+};
+
 /* An operator's mark on one token. */
 struct model_mark {
 	char token[TOKEN_MAX];
@@ -114,14 +136,28 @@ struct model_data {
 	struct model_key keys[MODEL_KEYS];
 	struct model_fence fences[MODEL_KEYS];
 	struct model_cargo cargo[MODEL_KEYS];
+	struct model_queue queues[MODEL_KEYS];
 	struct model_mark marks[MODEL_BROKEN];
 	char epoch[EPOCH_MAX];
 	char cluster[96];
 	int64_t quarantine_until_ms; /* 0: none; MODEL_FOREVER: set by hand, without an end */
 };
 
+/* What a waiter is told that is handed the lock. */
+struct model_grant {
+	uint64_t fence;
+	int64_t us, expiry_ms;
+	char epoch[EPOCH_MAX];
+	char token[TOKEN_MAX];
+};
+
 struct model_master {
 	struct model_data data;
+	/* A message to a channel; without a grant an empty one, which only asks. Whether anybody listens there;
+	 * without this function nobody does. */
+	bool (*publish)(void *context, struct model_master *master, const char *channel, const struct model_grant *grant);
+	void *publish_context;
+	bool no_publish; /* it is forbidden to the script */
 	int64_t clock_us; /* the master's clock minus the world's */
 	char incarnation[INCARNATION_MAX];
 	unsigned starts;
@@ -148,7 +184,11 @@ void model_delete_cargo(struct model_master *master, const char *key);
 void model_set_foreign(struct model_master *master, const char *key, const char *value, int64_t ttl_ms,
                        int64_t world_us);
 
-/* For model_foreign.c. The place of a key, whether or not its expiry has passed; NULL: none. */
+/* For model_foreign.c: a queue, whether or not its expiry has passed; NULL: none. `make`: then an empty one. */
+struct model_queue *model_find_queue(struct model_data *data, const char *name, bool make);
+/* ZADD; false: it was there, with this ticket now unless `only_new`. */
+bool model_put_waiter(struct model_queue *queue, const char *member, int64_t ticket, bool only_new);
+/* The place of a key, whether or not its expiry has passed; NULL: none. */
 struct model_key *model_key(struct model_data *data, const char *name);
 /* An empty place for it: what was there is gone. */
 struct model_key *model_new_key(struct model_data *data, const char *name);
@@ -168,6 +208,9 @@ bool model_may_vote(const struct model_master *master, int64_t world_us);
 /* Whose exclusive lock is at `key` now; NULL: nobody's. */
 const char *model_owner(const struct model_master *master, const char *key, int64_t world_us);
 uint64_t model_fence(const struct model_master *master, const char *key);
+/* Who waits for `key` now, in order, at most `max`: their number. The members live until the data is changed. */
+unsigned model_queue(const struct model_master *master, const char *key, int64_t world_us, const char *members[],
+                     unsigned max);
 /* The hash that is there for a lock's key now, of whichever token; NULL: none. */
 const struct model_cargo *model_cargo(const struct model_master *master, const char *key, int64_t world_us);
 

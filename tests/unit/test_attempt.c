@@ -28,7 +28,7 @@ static void begin(void)
 	for (unsigned i = 0; i < 3; i++)
 		quorum.masters[i].connected = true;
 	effects.count = 0;
-	attempt = attempt_new(&quorum, "db", 2, TOKEN, TTL);
+	attempt = attempt_new(&quorum, "db", 2, TOKEN, 0, TTL);
 	cr_assert_not_null(attempt);
 	attempt->mode = MODE_EXCLUSIVE;
 	attempt->bid = true;
@@ -75,7 +75,7 @@ static unsigned released_at(int64_t now_us)
 	unsigned masters = 0;
 
 	effects.count = 0;
-	attempt_close(attempt, now_us, &effects);
+	attempt_close(attempt, 0, now_us, &effects);
 	for (size_t i = 0; i < effects.count; i++) {
 		cr_assert_eq(effects.list[i].kind, EFFECT_SEND);
 		cr_assert_eq(effects.list[i].request.op, OP_RELEASE);
@@ -431,7 +431,7 @@ Test(attempt, where_bytes_may_be_they_are_taken_away)
 	exclusive = extend(2, MODE_EXCLUSIVE);
 	answer(&exclusive, CODE_BROKEN, "");
 	first = effects.count;
-	attempt_close(attempt, NOW, &effects);
+	attempt_close(attempt, 0, NOW, &effects);
 	cr_assert_null(attempt->cargo.bytes); /* the lock's, which may free them */
 	cr_assert_eq(effects.count - first, 3);
 	cr_assert_not(effects.list[first].request.unload);

@@ -1,0 +1,526 @@
+/*
+ * test_grants.c - listeners: the connections on which masters tell what they hand over.
+ *
+ * Each is driven as in test_node.c: by an epoll, and a clock that can be put forward.
+ * What the library makes of grants is tested through its public functions elsewhere.
+ */
+#include <criterion/criterion.h>
+
+#ifdef HAVE_CONFIG_H
+#include "build.h"
+#endif
+
+#include "config.h"
+#include "node.h"
+#include "tests/harness/fake.h"
+#include "tests/harness/servers.h"
+#include "tests/harness/tls.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND_US 1000000
+#define CHANNEL "dlock!grants-00112233445566778899aabbccddeeff"
+
+/* ---- the driver ---- */
+
+struct driver {
+	int epoll;
+	int64_t forward_us; /* how far the clock was put forward */
+	struct config config;
+	struct server server;
+	struct node *node;
+	unsigned connected, disconnected, messages;
+	char why[512], message[256];
+	size_t length;
+};
+
+static int64_t now_us(const struct driver *d)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (int64_t)now.tv_sec * SECOND_US + now.tv_nsec / 1000 + d->forward_us;
+}
+
+static int watch(void *context, struct node *node, int fd, uint32_t events)
+{
+	struct driver *d = context;
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	(void)node;
+	if (events == 0)
+		return epoll_ctl(d->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+	if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+		return 0;
+	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void connected(void *context, struct node *node, const struct node_facts *facts)
+{
+	struct driver *d = context;
+
+	(void)facts;
+	cr_assert(node_is_connected(node) && node_has_tried(node) && !node_is_refused(node));
+	cr_assert_str_eq(node_problem(node), "");
+	d->connected++;
+}
+
+static void disconnected(void *context, struct node *node, const char *why)
+{
+	struct driver *d = context;
+
+	cr_assert(!node_is_connected(node) && node_has_tried(node));
+	cr_assert_null(strstr(why, "seCret"), "%s", why);
+	for (const char *p = why; *p; p++)
+		cr_assert(*p >= 0x20 && *p < 0x7f, "%s", why);
+	d->disconnected++;
+	snprintf(d->why, sizeof(d->why), "%s", why);
+}
+
+static void reply(void *context, struct node *node, void *tag, enum node_answer answer, const struct value *value,
+                  const char *text, int64_t sent_us)
+{
+	(void)context, (void)node, (void)tag, (void)answer, (void)value, (void)text, (void)sent_us;
+	cr_assert_fail("a listener was answered");
+}
+
+static void message(void *context, struct node *node, const char *payload, size_t length)
+{
+	struct driver *d = context;
+
+	cr_assert(node_is_connected(node));
+	cr_assert_eq(payload[length], '\0');
+	d->messages++;
+	d->length = length;
+	snprintf(d->message, sizeof(d->message), "%.*s", (int)length, payload);
+}
+
+static struct driver *driver;
+static struct servers *servers;
+static struct fake *fake;
+
+/* Of "unix:/path" or "host:port". */
+static struct driver *driver_new(const char *address)
+{
+	struct driver *d = calloc(1, sizeof(*d));
+	const struct node_owner owner = {d, watch, connected, disconnected, reply, message};
+	const char *colon = strrchr(address, ':');
+
+	cr_assert_not_null(d);
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	d->config.node_timeout_us = 50000;
+	d->server.address = strdup(address);
+	if (strncmp(address, "unix:", 5) == 0) {
+		d->server.kind = SERVER_UNIX;
+		d->server.path = strdup(address + 5);
+	} else {
+		d->server.kind = SERVER_TCP;
+		d->server.host = strndup(address, (size_t)(colon - address));
+		d->server.port = (uint16_t)atoi(colon + 1);
+	}
+	d->node = node_new_listener(&d->config, &d->server, 3, &owner, 42, CHANNEL);
+	cr_assert_not_null(d->node);
+	cr_assert_not(node_has_tried(d->node));
+	return driver = d;
+}
+
+static void driver_free(struct driver *d)
+{
+	node_free(d->node);
+	close(d->epoll);
+	free(d->server.address);
+	free(d->server.path);
+	free(d->server.host);
+	free(d);
+}
+
+static void drop_driver(void)
+{
+	driver_free(driver);
+	driver = NULL;
+}
+
+static void tear_down(void)
+{
+	if (driver != NULL)
+		drop_driver();
+	fake_stop(fake);
+	servers_free(servers);
+}
+
+TestSuite(listener, .fini = tear_down, .timeout = 60);
+
+static void turn(struct driver *d)
+{
+	struct epoll_event events[16];
+	int64_t wait_us = node_next_us(d->node) - now_us(d);
+	int count = epoll_wait(d->epoll, events, 16, wait_us <= 0 ? 0 : wait_us > 20000 ? 20 : (int)(wait_us / 1000) + 1);
+
+	for (int i = 0; i < count; i++)
+		node_ready(d->node, events[i].data.fd, events[i].events, now_us(d));
+	node_tick(d->node, now_us(d));
+}
+
+static bool until(struct driver *d, const unsigned *counter, unsigned value, int most_ms)
+{
+	int64_t end_us = now_us(d) + (int64_t)most_ms * 1000;
+
+	while (*counter < value && now_us(d) < end_us)
+		turn(d);
+	return *counter >= value;
+}
+
+static struct driver *to_server(const struct servers_options *options)
+{
+	struct servers_options one = options != NULL ? *options : (struct servers_options){0};
+
+	if (servers_require() != 0)
+		cr_skip("no redis-server");
+	one.count = 1;
+	servers = servers_start(&one);
+	cr_assert_not_null(servers);
+	return driver_new(servers_address(servers, 0));
+}
+
+static void must_listen(struct driver *d)
+{
+	unsigned before = d->connected;
+
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->connected, before + 1, 5000), "does not listen: %s", node_problem(d->node));
+}
+
+#define assert_says(why, words) cr_assert_not_null(strstr((why), (words)), "\"%s\" does not say \"%s\"", (why), (words))
+
+/* How many heard it, as the server says. */
+static void publish(const char *channel, const char *payload, const char *heard)
+{
+	char *text = servers_command(servers, 0, "PUBLISH %s %s", channel, payload);
+
+	cr_assert_not_null(text);
+	cr_assert_str_eq(text, heard);
+	free(text);
+}
+
+static void must_hear(struct driver *d, const char *payload)
+{
+	unsigned before = d->messages;
+
+	publish(CHANNEL, payload, "1");
+	cr_assert(until(d, &d->messages, before + 1, 2000), "nothing is heard of %s", payload);
+	cr_assert_eq(d->length, strlen(payload));
+	cr_assert_str_eq(d->message, payload);
+}
+
+/* ---- hearing ---- */
+
+Test(listener, hears_its_channel)
+{
+	struct driver *d = to_server(NULL);
+	char *clients;
+
+	must_listen(d);
+	cr_assert_eq(node_next_us(d->node), INT64_MAX);
+	must_hear(d, "one");
+	must_hear(d, "");
+	publish("dlock!grants-ffffffffffffffffffffffffffffffff", "other", "0");
+	must_hear(d, "two");
+	cr_assert_eq(d->messages, 3);
+	cr_assert_eq(d->disconnected, 0);
+	/* It has asked nothing else: no script, no facts. */
+	clients = servers_command(servers, 0, "INFO commandstats");
+	cr_assert_not_null(strstr(clients, "cmdstat_subscribe:calls=1,"), "%s", clients);
+	cr_assert_null(strstr(clients, "cmdstat_script"), "%s", clients);
+	cr_assert_null(strstr(clients, "cmdstat_client"), "%s", clients);
+	free(clients);
+}
+
+Test(listener, many_at_once)
+{
+	struct driver *d = to_server(NULL);
+	char *text;
+
+	must_listen(d);
+	text = servers_command(servers, 0, "EVAL %s 0", "for i = 1, 20000 do redis.call('PUBLISH', '" CHANNEL "', i) end "
+	                                                "redis.call('PUBLISH', '" CHANNEL "', 'a\\0b')");
+	free(text);
+	cr_assert(until(d, &d->messages, 20001, 10000), "%u", d->messages);
+	cr_assert_eq(d->length, 3);
+	cr_assert_str_eq(d->message, "a");
+}
+
+Test(listener, tcp_user_and_database)
+{
+	struct servers_options options = {.tcp = true,
+	                                  .user = "waiter",
+	                                  .password = "seCret",
+	                                  .rules = "resetchannels -@all +subscribe &dlock!grants*"};
+	struct driver *d = to_server(&options);
+
+	d->server.user = (char *)"waiter";
+	d->server.password = (char *)"seCret";
+	d->server.db = 5; /* needs no SELECT: channels know no database */
+	must_listen(d);
+	must_hear(d, "one");
+}
+
+Test(listener, takes_no_commands)
+{
+	struct driver *d = to_server(NULL);
+	const char *argv[] = {"PING"};
+	size_t lengths[] = {4};
+
+	must_listen(d);
+	cr_assert_eq(node_send(d->node, 1, argv, lengths, NULL, now_us(d)), -ENOTCONN);
+	must_hear(d, "one");
+}
+
+/* ---- connections that end ---- */
+
+Test(listener, listens_again_after_a_restart)
+{
+	struct driver *d = to_server(NULL);
+
+	must_listen(d);
+	cr_assert_eq(servers_restart(servers, 0, false), 0);
+	cr_assert(until(d, &d->disconnected, 1, 2000));
+	cr_assert(until(d, &d->connected, 2, 5000), "%s", node_problem(d->node));
+	must_hear(d, "anew");
+}
+
+Test(listener, listens_again_after_its_connection_was_killed)
+{
+	struct driver *d = to_server(NULL);
+	char *text;
+
+	must_listen(d);
+	text = servers_command(servers, 0, "CLIENT KILL TYPE pubsub");
+	cr_assert_str_eq(text, "1");
+	free(text);
+	cr_assert(until(d, &d->connected, 2, 5000), "%s", node_problem(d->node));
+	assert_says(d->why, "closed the connection");
+	must_hear(d, "anew");
+	/* The old one is not killed: nobody writes on it. */
+	text = servers_command(servers, 0, "INFO commandstats");
+	cr_assert_null(strstr(text, "cmdstat_client|id"), "%s", text);
+	free(text);
+}
+
+Test(listener, nobody_there)
+{
+	struct driver *d = driver_new("127.0.0.1:1");
+
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 3, 5000));
+	assert_says(d->why, "could not connect: Connection refused");
+	cr_assert_not(node_is_refused(d->node));
+	cr_assert_leq(node_next_us(d->node) - now_us(d), 200000);
+}
+
+/* ---- refusals ---- */
+
+/* Told, tried again after long, and right at once when that is permitted. */
+static void check_refused(const char *rules, const char *words, const char *mend)
+{
+	struct servers_options options = {.user = "waiter", .password = "seCret", .rules = rules};
+	struct driver *d = to_server(&options);
+	int64_t wait_us;
+	char *text;
+
+	d->server.user = (char *)"waiter";
+	d->server.password = (char *)"seCret";
+	for (unsigned i = 1; i <= 3; i++) {
+		node_start(d->node, now_us(d));
+		cr_assert(until(d, &d->disconnected, i, 2000));
+		cr_assert_eq(d->connected, 0);
+		cr_assert(node_is_refused(d->node));
+		assert_says(d->why, "polls");
+		assert_says(d->why, words);
+		cr_assert_str_eq(node_problem(d->node), d->why);
+		wait_us = node_next_us(d->node) - now_us(d);
+		cr_assert(wait_us > 7000000 && wait_us <= 12500000, "%" PRId64, wait_us);
+		d->forward_us += wait_us;
+	}
+	text = servers_command(servers, 0, "ACL SETUSER waiter %s", mend);
+	cr_assert_str_eq(text, "OK");
+	free(text);
+	cr_assert(until(d, &d->connected, 1, 2000), "%s", node_problem(d->node));
+	must_hear(d, "one");
+	/* From here on it is a connection like any. */
+	text = servers_command(servers, 0, "CLIENT KILL TYPE pubsub");
+	free(text);
+	cr_assert(until(d, &d->connected, 2, 2000), "%s", node_problem(d->node));
+}
+
+Test(listener, subscribe_is_not_permitted) { check_refused("allchannels -@all +ping", "NOPERM", "+subscribe"); }
+Test(listener, the_channel_is_not_permitted)
+{
+	check_refused("resetchannels -@all +subscribe &other", "NOPERM", "&dlock!grants*");
+}
+
+Test(listener, there_is_no_such_command)
+{
+	struct servers_options options = {.config = "rename-command SUBSCRIBE \"\""};
+	struct driver *d = to_server(&options);
+
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 1, 2000));
+	cr_assert(node_is_refused(d->node));
+	assert_says(d->why, "unknown command");
+}
+
+/* What is wrong with the connection is no refusal to be listened to, and may be over soon. */
+Test(listener, wrong_password)
+{
+	struct servers_options options = {.password = "right"};
+	struct driver *d = to_server(&options);
+
+	d->server.password = (char *)"seCret";
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 3, 2000));
+	assert_says(d->why, "wrong user or password");
+	cr_assert_not(node_is_refused(d->node));
+}
+
+Test(listener, too_many_connections)
+{
+	struct servers_options options = {.config = "maxclients 1"};
+	struct driver *d = to_server(&options);
+	struct driver *other = d;
+
+	must_listen(d);
+	d = driver_new(servers_address(servers, 0));
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 2, 2000));
+	assert_says(d->why, "refused the connection");
+	cr_assert_not(node_is_refused(d->node));
+	driver_free(other);
+	cr_assert(until(d, &d->connected, 1, 5000), "%s", node_problem(d->node));
+}
+
+/* ---- liars ---- */
+
+#define SUBSCRIBED "*3\r\n$9\r\nsubscribe\r\n$45\r\n" CHANNEL "\r\n:1\r\n"
+#define MESSAGE(length, text) "*3\r\n$7\r\nmessage\r\n$45\r\n" CHANNEL "\r\n$" #length "\r\n" text "\r\n"
+
+static struct driver *to_liar(const char *script, size_t size)
+{
+	const struct fake_options options = {.script = script, .script_size = size, .cut_after = -1};
+
+	fake_stop(fake);
+	fake = fake_start(&options);
+	cr_assert_not_null(fake);
+	return driver_new(fake_address(fake));
+}
+
+static void never_listens(const char *script)
+{
+	struct driver *d = to_liar(script, strlen(script));
+
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 1, 3000), "%s", script);
+	cr_assert_eq(d->connected + d->messages, 0, "%s", script);
+	cr_assert_not(node_is_refused(d->node), "%s", script);
+	drop_driver();
+}
+
+Test(listener, no_confirmation)
+{
+	never_listens("+OK\r\n");
+	never_listens(":1\r\n");
+	never_listens("$-1\r\n");
+	never_listens("*0\r\n");
+	never_listens("*-1\r\n");
+	never_listens("*3\r\n$9\r\nsubscribe\r\n$5\r\nother\r\n:1\r\n");
+	never_listens("*3\r\n$11\r\nunsubscribe\r\n$45\r\n" CHANNEL "\r\n:1\r\n");
+	never_listens("*3\r\n$9\r\nsubscribe\r\n$45\r\n" CHANNEL "\r\n$3\r\none\r\n");
+	never_listens("*2\r\n$9\r\nsubscribe\r\n$45\r\n" CHANNEL "\r\n");
+	never_listens("*4\r\n$9\r\nsubscribe\r\n$45\r\n" CHANNEL "\r\n:1\r\n:1\r\n");
+	never_listens(MESSAGE(3, "one"));
+	never_listens("HTTP/1.1 400 Bad Request\r\n\r\n");
+	never_listens("*3\r\n$9\r\nsubscribe\r\n"); /* and no more of it */
+}
+
+/* One message is heard, and then it ends. */
+static void ends_at(const char *script, size_t size)
+{
+	static const char before[] = SUBSCRIBED MESSAGE(3, "one");
+	char *whole = malloc(sizeof(before) - 1 + size);
+	struct driver *d;
+
+	memcpy(whole, before, sizeof(before) - 1);
+	memcpy(whole + sizeof(before) - 1, script, size);
+	d = to_liar(whole, sizeof(before) - 1 + size);
+	node_start(d->node, now_us(d));
+	cr_assert(until(d, &d->disconnected, 1, 3000), "%.60s", script);
+	cr_assert_eq(d->connected, 1, "%.60s", script);
+	cr_assert_eq(d->messages, 1, "%.60s", script);
+	drop_driver();
+	free(whole);
+}
+
+#define ends_at_text(text) ends_at((text), sizeof(text) - 1)
+
+Test(listener, what_is_no_message)
+{
+	static char line[70000] = "+"; /* without an end */
+
+	ends_at_text("+OK\r\n");
+	ends_at_text("+PONG\r\n");
+	ends_at_text("-ERR no\r\n");
+	ends_at_text(":1\r\n");
+	ends_at_text("*-1\r\n");
+	ends_at_text(SUBSCRIBED);
+	ends_at_text("*3\r\n$11\r\nunsubscribe\r\n$45\r\n" CHANNEL "\r\n:0\r\n");
+	ends_at_text("*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$3\r\none\r\n");
+	ends_at_text("*3\r\n$7\r\nmessage\r\n$45\r\n" CHANNEL "\r\n:1\r\n");
+	ends_at_text("*3\r\n$7\r\nmessage\r\n$45\r\n" CHANNEL "\r\n$-1\r\n");
+	ends_at_text("*3\r\n$7\r\nmessage\r\n$45\r\n" CHANNEL "\r\n*1\r\n$3\r\none\r\n");
+	ends_at_text("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$45\r\n" CHANNEL "\r\n$3\r\none\r\n");
+	ends_at_text("*2\r\n$7\r\nmessage\r\n$45\r\n" CHANNEL "\r\n");
+	ends_at_text("garbage\r\n");
+	memset(line + 1, 'x', sizeof(line) - 1);
+	ends_at(line, sizeof(line));
+}
+
+/* ---- TLS ---- */
+
+#ifdef HAVE_HIREDIS_SSL
+
+Test(listener, tls)
+{
+	char *dir = tls_certificates(), config[512], ca[128], address[64];
+	struct servers_options options = {.config = config};
+	int port = tls_free_port();
+	struct driver *d;
+
+	if (dir == NULL)
+		cr_skip("no openssl(1)");
+	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
+	snprintf(config, sizeof(config),
+	         "bind 127.0.0.1\ntls-port %d\ntls-auth-clients no\ntls-cert-file %s/s.crt\ntls-key-file %s/s.key\n"
+	         "tls-ca-cert-file %s",
+	         port, dir, dir, ca);
+	to_server(&options);
+	drop_driver();
+	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+	d = driver_new(address);
+	d->server.tls = true;
+	d->config.tls_ca = ca;
+	d->config.node_timeout_us = SECOND_US;
+	must_listen(d);
+	must_hear(d, "one");
+	cr_assert_eq(servers_restart(servers, 0, false), 0);
+	cr_assert(until(d, &d->connected, 2, 5000), "%s", node_problem(d->node));
+	must_hear(d, "two");
+	tls_certificates_remove(dir);
+}
+
+#endif

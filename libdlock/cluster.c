@@ -240,11 +240,8 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 			send_request(cluster, &effect->request);
 			break;
 		case EFFECT_DONE:
-			handle_done(handle, effect->error);
-			break;
 		case EFFECT_LOST:
-			handle_lost(handle);
-			break;
+			break; /* below */
 		case EFFECT_RECONNECT:
 			reconnect(cluster, effect->master, "it is not the server that it was, or does not answer");
 			break;
@@ -261,6 +258,12 @@ void cluster_run(struct cluster *cluster, struct handle *handle, struct effects 
 		cluster->closed = attempt;
 		finish_attempt(cluster, attempt, keeper_now_us());
 	}
+	/* What is told begins the next call, perhaps a release, which must leave after what this step has sent. */
+	for (size_t i = 0; i < effects->count; i++)
+		if (effects->list[i].kind == EFFECT_DONE)
+			handle_done(handle, effects->list[i].error);
+		else if (effects->list[i].kind == EFFECT_LOST)
+			handle_lost(handle);
 }
 
 /* Requests that could not even be queued. */

@@ -109,6 +109,7 @@ void quorum_connected(struct quorum *quorum, unsigned index, const struct introd
 	m->viewed = false;
 	m->introduction = *introduction;
 	m->unanswered = 0;
+	m->lag_us = 0;
 	m->best_rtt_us = 0;
 	/* A replica or a server that loads refuses scripts that may write. */
 	if (introduction->info_known && introduction->is_master && !introduction->loading &&
@@ -126,6 +127,7 @@ void quorum_disconnected(struct quorum *quorum, unsigned index, int64_t now_us, 
 	m->connected = m->viewed = m->asked = false;
 	m->tried = true;
 	m->unanswered = 0;
+	m->lag_us = 0;
 	m->probe_at_us = NEVER_US;
 	judge(quorum, now_us, effects);
 }
@@ -235,6 +237,7 @@ void quorum_answered(struct quorum *quorum, unsigned index, int64_t sent_us, int
 	if (m->unanswered > 0)
 		m->unanswered--;
 	m->silent_since_us = now_us;
+	m->lag_us = m->unanswered > 0 ? now_us - sent_us : 0;
 	if (master_us <= 0)
 		return;
 	observe_clock(quorum, m, sent_us, master_us, now_us);
@@ -284,7 +287,8 @@ bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us)
 {
 	const struct master *m = &quorum->masters[index];
 
-	return m->unanswered > 0 && now_us - m->silent_since_us > quorum->settings.node_timeout_us;
+	return m->unanswered > 0 && (now_us - m->silent_since_us > quorum->settings.node_timeout_us ||
+	                             m->lag_us > quorum->settings.node_timeout_us);
 }
 
 bool quorum_askable(const struct quorum *quorum, unsigned index, int64_t now_us)

@@ -21,7 +21,7 @@
  *     the time since it was seen last, in the shortest lease at least and in M at
  *     most, or stands off the median by more than in M, does not vote until its
  *     clock was seen stable for M.
- *  5. A master that leaves requests unanswered is not asked anew.
+ *  5. A master that leaves requests unanswered, or answers so late that it would be as good, is not asked anew.
  */
 #ifndef DLOCK_QUORUM_H
 #define DLOCK_QUORUM_H
@@ -100,6 +100,7 @@ struct master {
 	/* rule 5 */
 	unsigned unanswered;
 	int64_t silent_since_us;
+	int64_t lag_us; /* how late its last answer was, if others are still to come */
 };
 
 struct quorum_settings {

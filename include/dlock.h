@@ -359,7 +359,7 @@ typedef int dlock_who_fn(const struct dlock_who *who, void *arg);
  * first 1,000 of its queue: of more than that only those are told, and `waiters`
  * says how many there are (as `waiters` of struct dlock_holder, or as many as are
  * told, if that is more). Callers that try once and those that cannot be told when
- * it is their turn are in no queue.
+ * it is their turn are in no queue; one that has died stays in it until its turn.
  *
  * Only a snapshot: it may have changed when you read it. It ends as dlock_query()
  * does, when the answers of a majority agree, on the waiters too; else 50 ms after

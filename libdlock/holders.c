@@ -239,6 +239,23 @@ void holders_add(struct holders *holders, unsigned master, const struct value *f
 	}
 }
 
+/* Hexadecimal digits and a dash, from `at` on: what is behind them, or `length` if they are not there. */
+static size_t skip_hex(const char *text, size_t at, size_t length)
+{
+	size_t from = at;
+
+	while (at < length && text[at] && strchr("0123456789abcdefABCDEF", text[at]))
+		at++;
+	return at > from && at < length && text[at] == '-' ? at + 1 : length;
+}
+
+bool holders_is_waiter(const char *text, size_t length)
+{
+	if (length < 2 || text[1] != ':' || (text[0] != 'X' && text[0] != 'S'))
+		return false;
+	return skip_hex(text, skip_hex(text, 2, length), length) < length;
+}
+
 void holders_add_waiters(struct holders *waiters, unsigned master, const struct value *list, const char *key)
 {
 	struct word word = {.key = key, .key_length = strlen(key), .master = master, .version = -1};
@@ -247,7 +264,7 @@ void holders_add_waiters(struct holders *waiters, unsigned master, const struct 
 		size_t length = 0;
 		const char *text = value_string(value_at(list, i), &length);
 
-		if (!text || length < 3 || text[1] != ':' || (text[0] != 'X' && text[0] != 'S'))
+		if (!text || !holders_is_waiter(text, length))
 			continue;
 		word.shared = text[0] == 'S';
 		word.owner = text + 2;

@@ -55,8 +55,10 @@ void holders_clear(struct holders *holders);
 void holders_add(struct holders *holders, unsigned master, const struct value *found, const char *key,
                  uint32_t waiting);
 
-/* What `master` says of those that wait for `key`: {'X:owner', 'S:owner'...}. What has another mode waits for
- * nothing. */
+/* Whether 'X:owner' or 'S:owner', as a master tells a place in a queue, is one that waits: only who has a mode, and an
+ * owner that looks like a token, is ever handed a lock. The same as in the script's head(). */
+bool holders_is_waiter(const char *text, size_t length);
+/* What `master` says of those that wait for `key`: an array of that. */
 void holders_add_waiters(struct holders *waiters, unsigned master, const struct value *list, const char *key);
 /* Those of them that have the lock do not wait any more. Before anything is told. */
 void holders_leave_out(struct holders *waiters, const struct holders *holders);

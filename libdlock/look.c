@@ -40,8 +40,8 @@ static int64_t waiting_in(const struct value *value)
 	return waiting > UINT32_MAX ? UINT32_MAX : waiting;
 }
 
-/* How many wait of `members`, of which `list`, {mode ':' owner...}, are the first. What has a mode that is none is
- * in the queue and waits for nothing: the master drops it when its turn has come. -1 if that is no queue. */
+/* How many wait of `members`, of which `list`, {mode ':' owner...}, are the first. What is no waiter, and in the queue
+ * all the same, does not count: the master drops it when its turn has come. -1 if that is no queue. */
 static int64_t waiting_of(const struct value *list, int64_t members)
 {
 	size_t count = value_count(list), length = 0;
@@ -54,7 +54,7 @@ static int64_t waiting_of(const struct value *list, int64_t members)
 
 		if (!text || length < 2 || text[1] != ':')
 			return -1;
-		waiting -= text[0] != 'X' && text[0] != 'S';
+		waiting -= !holders_is_waiter(text, length);
 	}
 	return waiting;
 }

@@ -2,7 +2,7 @@
  * test_who.c - how many wait, and who: dlock_who(), and the waiters of dlock_query() and dlock_list().
  *
  * Places in the queues are made by hand, as the masters keep them, so that they can
- * differ from master to master as a test wants it.
+ * differ from master to master as a test wants it. Those of programs that wait come last.
  */
 #include <criterion/criterion.h>
 
@@ -21,6 +21,7 @@ TestSuite(who, .timeout = 100);
 TestSuite(masters, .timeout = 100);
 TestSuite(calls, .timeout = 100);
 TestSuite(lies, .timeout = 100);
+TestSuite(real, .timeout = 100);
 
 #define MASTERS 5
 #define LONG "node_timeout=60000 quorum_timeout=60000"
@@ -307,8 +308,14 @@ Test(who, foreign_members)
 
 	begin(LONG);
 	fd = hold("held", LOCK_EX);
-	place("held", ALL, "X:30000:channel:0000", 1);
-	place("held", ALL, "S:30000:channel:zzz", 2);
+	place("held", ALL, "X:30000:channel:0-a-0000", 1);
+	place("held", ALL, "S:30000:channel:FF-f-zzz", 2);
+	place("held", ALL, "X:30000:channel:0-a-", 21);
+	place("held", ALL, "X:30000:channel:0-a", 22);
+	place("held", ALL, "X:30000:channel:-a-b", 23);
+	place("held", ALL, "X:30000:channel:0--b", 24);
+	place("held", ALL, "X:30000:channel:0-g-b", 25);
+	place("held", ALL, "X:30000:channel:owner", 26);
 	place("held", ALL, "junk", 3);
 	place("held", ALL, "Z:30000:channel:mode", 4);
 	place("held", ALL, "?:30000:channel:mode", 5);
@@ -319,7 +326,7 @@ Test(who, foreign_members)
 	expect_waiter(1, 1, LOCK_EX, MASTERS);
 	for (int i = 2; i < 4; i++) {
 		cr_assert_eq(kept.at[i].who.state, DLOCK_WHO_WAITER);
-		cr_assert_str_eq(kept.at[i].owner, i == 2 ? "0000" : "zzz");
+		cr_assert_str_eq(kept.at[i].owner, i == 2 ? "0-a-0000" : "FF-f-zzz");
 		cr_assert_str_eq(kept.at[i].host, "");
 		cr_assert_str_eq(kept.at[i].program, "");
 		cr_assert_eq(kept.at[i].who.pid, 0);
@@ -643,9 +650,9 @@ Test(lies, about_a_name)
 	cr_assert_eq(dlock_who_with("name", count_one, &waiters, fleet.options), 1, "%s", dlock_error_detail());
 	cr_assert_eq(waiters, 0);
 	/* One without a name, and one that is told twice. */
-	say(0, 'Q', NAME(5) "*4\r\n$3\r\nX:a\r\n$3\r\nX:a\r\n$2\r\nX:\r\n$3\r\n?:b\r\n:4\r\n");
+	say(0, 'Q', NAME(5) "*5\r\n$7\r\nX:a-b-c\r\n$7\r\nX:a-b-c\r\n$2\r\nX:\r\n$7\r\n?:a-b-d\r\n$7\r\nX:z-b-c\r\n:5\r\n");
 	cr_assert_eq(dlock_who_with("name", count_one, &waiters, fleet.options), 2, "%s", dlock_error_detail());
-	cr_assert_eq(waiters, 3);
+	cr_assert_eq(waiters, 2);
 	end_trio();
 }
 
@@ -676,4 +683,113 @@ Test(lies, about_all)
 	cr_assert_eq(dlock_list_with(keep_waiters, &waiters, fleet.options), 1, "%s", dlock_error_detail());
 	cr_assert_eq(waiters, UINT32_MAX);
 	end_trio();
+}
+
+/* ---- programs that wait ---- */
+
+#define PEERS 3
+
+static struct peer peers[PEERS];
+static int fds[PEERS];
+
+static void begin_peers(void)
+{
+	begin("quorum_timeout=60000");
+	for (int i = 0; i < PEERS; i++) {
+		cr_assert_eq(peer_start(&peers[i], fleet.options), 0);
+		fds[i] = (int)peer_open(&peers[i], "real");
+		cr_assert_geq(fds[i], 0);
+	}
+}
+
+static void end_peers(void)
+{
+	for (int i = 0; i < PEERS; i++)
+		peer_kill(&peers[i]);
+	end();
+}
+
+static void begin_to_wait(int i, int operation, int timeout_ms)
+{
+	peer_ask(&peers[i], PEER_LOCK, fds[i], operation, timeout_ms, NULL);
+}
+
+static bool waits_at(int place, int i, int mode)
+{
+	const struct dlock_who *one = &kept.at[place].who;
+
+	return one->state == DLOCK_WHO_WAITER && one->pid == peers[i].pid && one->mode == mode && one->position > 0 &&
+	       one->since_us > FIRST_US && one->masters >= one->quorum - one->unheard && *kept.at[place].host && *kept.at[place].program;
+}
+
+static void expect_lock(int i)
+{
+	struct peer_answer answer;
+
+	cr_assert(peer_answer(&peers[i], &answer, LONG_MS));
+	cr_assert_eq(answer.result, 0, "%s: %s", strerror(answer.error), answer.detail);
+}
+
+static bool is_held_by(int i)
+{
+	return kept.count > 0 && kept.at[0].who.state == DLOCK_WHO_HOLDER && kept.at[0].who.pid == peers[i].pid &&
+	       kept.at[0].who.masters >= kept.at[0].who.quorum;
+}
+
+Test(real, in_their_order)
+{
+	static const int modes[PEERS] = {LOCK_EX, LOCK_SH, LOCK_SH};
+	int fd;
+
+	begin_peers();
+	fd = hold("real", LOCK_EX);
+	for (int i = 0; i < PEERS; i++) {
+		begin_to_wait(i, modes[i], -1);
+		cr_assert(FLEET_UNTIL(who("real") == 2 + i && waits_at(1 + i, i, modes[i]), 20000), "%d: %d, %s", i, kept.count,
+		          dlock_error_detail());
+	}
+	for (int i = 0; i < PEERS; i++)
+		cr_assert(waits_at(1 + i, i, modes[i]) && kept.at[1 + i].who.position == 1u + (unsigned)i);
+	cr_assert_eq(kept.at[0].who.pid, getpid());
+	cr_assert(FLEET_UNTIL(waiters_of("real") == PEERS && waiters_in_list() == PEERS, 20000));
+	/* The first has it, and does not wait any more. */
+	must(dlock_close(fd));
+	expect_lock(0);
+	cr_assert(FLEET_UNTIL(who("real") == 3 && is_held_by(0) && waits_at(1, 1, LOCK_SH) && waits_at(2, 2, LOCK_SH), 20000), "%d",
+	          kept.count);
+	cr_assert(FLEET_UNTIL(waiters_of("real") == 2, 20000));
+	/* And then those that read, both. */
+	cr_assert_eq(peer_lock(&peers[0], fds[0], LOCK_UN), 0);
+	expect_lock(1);
+	expect_lock(2);
+	cr_assert(FLEET_UNTIL(who("real") == 2 && kept.at[0].who.state == DLOCK_WHO_HOLDER && kept.at[1].who.state == DLOCK_WHO_HOLDER &&
+	                          kept.at[0].who.mode == LOCK_SH && kept.at[0].who.waiters == 0, 20000), "%d", kept.count);
+	end_peers();
+}
+
+/* Who does not wait is in no queue, who gives up leaves it, and who dies is skipped when its turn comes. */
+Test(real, who_comes_and_goes)
+{
+	struct peer_answer answer;
+	int fd;
+
+	begin_peers();
+	fd = hold("real", LOCK_EX);
+	for (int i = 0; i < 20; i++) {
+		cr_assert_eq(peer_lock(&peers[0], fds[0], LOCK_EX | LOCK_NB), -1);
+		cr_assert_eq(who("real"), 1);
+	}
+	begin_to_wait(0, LOCK_EX, 2000);
+	cr_assert(FLEET_UNTIL(who("real") == 2 && waits_at(1, 0, LOCK_EX), 20000), "%d", kept.count);
+	begin_to_wait(1, LOCK_EX, -1);
+	cr_assert(peer_answer(&peers[0], &answer, LONG_MS));
+	cr_assert_eq(answer.error, ETIMEDOUT, "%s: %s", strerror(answer.error), answer.detail);
+	cr_assert(FLEET_UNTIL(who("real") == 2 && waits_at(1, 1, LOCK_EX), 20000), "%d", kept.count);
+	begin_to_wait(2, LOCK_EX, -1);
+	cr_assert(FLEET_UNTIL(who("real") == 3 && waits_at(2, 2, LOCK_EX), 20000), "%d", kept.count);
+	peer_kill(&peers[1]);
+	must(dlock_close(fd));
+	expect_lock(2);
+	cr_assert(FLEET_UNTIL(who("real") == 1 && is_held_by(2) && kept.at[0].who.waiters == 0, 20000), "%d", kept.count);
+	end_peers();
 }

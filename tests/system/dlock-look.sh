@@ -100,7 +100,7 @@ is_json "--who --json: for how long" 'j["waiters"][0]["waiting_ms"] > 10**9' Tru
 # Of a name that nobody holds, and of clients that are none of ours.
 place "$name.free" "1 2 3 4 5" X 1700000000000001
 for i in 1 2 3 4 5; do
-	ask_master "$i" ZADD "dlock!queue:dlock:$name.free" 1 $'S:1:channel:\x1b[2J' 2 junk >/dev/null
+	ask_master "$i" ZADD "dlock!queue:dlock:$name.free" 1 $'S:1:channel:0-f-\x1b[2J' 2 junk >/dev/null
 done
 limited 20 "$DLOCK" --who "$name.free"
 is "--who, free but waited for: status 1" "$status" 1
@@ -110,7 +110,7 @@ is "--who, free but waited for: who is ours comes first" "$(sed -n '4,$p' out | 
 limited 20 "$DLOCK" --who "$name.free" --json
 is "--who --json, free but waited for: status 1" "$status" 1
 is_json "--who --json, free but waited for" 'j["held"], j["holders"], j["waiting"], len(j["waiters"]), j["waiters"][1]["owner"]' \
-	"(False, [], 2, 2, '\\x1b[2J')"
+	"(False, [], 2, 2, '0-f-\\x1b[2J')"
 
 # More than are told.
 for i in 1 2 3 4 5; do
@@ -167,6 +167,34 @@ kill -TERM "$second"
 ended 10 "$second"
 holder=$first
 release_holder
+
+# Programs that wait, in the order in which they came.
+# waiting NAME PID...: those wait for it, in that order.
+waiting()
+{
+	limited 20 "$DLOCK" --who "$1"
+	[ "$(sed '1,/^PLACE/d' out | awk '{ print $4 }' | tr '\n' ' ')" = "${*:2} " ]
+}
+new_name
+hold "$name"
+"$DLOCK" "$name" sh -c 'echo >first; sleep 20' &
+first=$!
+check "one that waits" until_true 20 waiting "$name" "$first"
+"$DLOCK" -s "$name" sleep 20 &
+second=$!
+check "and a second one" until_true 20 waiting "$name" "$first" "$second"
+limited 20 "$DLOCK" --list --json
+is_json "--list --json: both are counted" '[l["waiters"] for l in j["locks"] if l["pid"] == '"$holder"']' '[2]'
+limited 20 "$DLOCK" --who "$name" --json
+is_json "--who --json: both, with what they want" '[(w["mode"], w["program"]) for w in j["waiters"]]' "[('exclusive', 'dlock'), ('shared', 'dlock')]"
+is_json "--who --json: for how long" 'all(0 <= w["waiting_ms"] < 60000 for w in j["waiters"])' True
+release_holder
+until_true 20 [ -e first ]
+check "the first has it, and waits no more" until_true 20 waiting "$name" "$second"
+check "the holder is the first" has_line "^$name  *exclusive .* $first " out
+kill -TERM "$first" "$second"
+ended 10 "$first"
+ended 10 "$second"
 
 # Names that are not for a terminal.
 odd=$'tab\there\n"quoted" \\ \xff\xfe \xc3\xa9 \x1b[31m'

@@ -55,7 +55,11 @@ is "an empty line between them, nothing else" "$(grep -c -v '^NAME ' seen):$(gre
 new_name
 hold "$name"
 check "what is held appears" until_true 10 last_list "^$name  *exclusive .* $holder "
+"$DLOCK" "$name" true &
+waiter=$!
+check "and who waits is counted" until_true 20 last_list "^$name .* 1$"
 release_holder
+ended 20 "$waiter"
 check "and goes" until_true 10 not_in_last_list "$name"
 check "it is still there" kill -0 "$watch"
 end_watch

@@ -22,6 +22,9 @@
  *     xNc   byte N of its next answer becomes c
  *     f flushed   z restarted   Z restarted with nothing   N script flushed   P promoted
  *     o memory full or not   e read-only or not   cN clock N ms further
+ *     gtext   tells its listener this, as a message; "~" is the last grant   G... says it just this
+ *     E ends the listener's connection   j refuses listeners or not   y swallows grants or not
+ *     W may publish or not
  *
  * All of it runs in one thread, on a clock of its own that moves when nothing else can.
  *
@@ -57,6 +60,8 @@
 #define TURNS_MAX 60000
 #define TURN_US 20
 #define LIES_MAX 50
+#define FRESH_MAX 2
+#define GRANT_MAX 512
 #define START_US INT64_C(1000000000)
 #define WORLD_US INT64_C(1800000000000000)
 
@@ -66,6 +71,11 @@ enum lie { LIE_NONE, LIE_REPLACE, LIE_BEFORE, LIE_CUT, LIE_FLIP };
 struct party {
 	struct honest honest;
 	int fd; /* the server's end; -1: no connection */
+	int fresh[FRESH_MAX];   /* connections of which nothing was heard yet; -1: none */
+	int ear;                /* the listener's; -1: none */
+	char channel[64];       /* to which it has subscribed; "": not yet */
+	char grant[GRANT_MAX];  /* the last, as a message */
+	bool refuses, mute;
 	bool down, swallows, deaf;
 	enum lie lie;
 	char operation; /* '.': any */
@@ -148,18 +158,32 @@ int __wrap_socket(int family, int type, int protocol)
 	return ends[0];
 }
 
+static void hang_up(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static void disconnect(struct party *master)
 {
-	if (master->fd >= 0)
-		close(master->fd);
-	master->fd = -1;
+	hang_up(&master->fd);
+}
+
+/* All of its connections. */
+static void disconnect_all(struct party *master)
+{
+	disconnect(master);
+	hang_up(&master->ear);
+	for (unsigned i = 0; i < FRESH_MAX; i++)
+		hang_up(&master->fresh[i]);
 }
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	const struct sockaddr_un *path = (const struct sockaddr_un *)address;
 	struct party *master = &masters[path->sun_path[6] - '0'];
-	int server = connecting_server;
+	int server = connecting_server, *place = &master->fresh[0];
 
 	fuzz_check(fd == connecting_client && length == sizeof(*path));
 	connecting_server = -1;
@@ -168,10 +192,11 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 		errno = ECONNREFUSED;
 		return -1;
 	}
-	disconnect(master);
-	master->fd = server;
-	master->said_size = 0;
-	honest_connected(&master->honest);
+	/* The library may have given up one of which nothing was heard, but has two at most. */
+	if (*place >= 0)
+		place = &master->fresh[1];
+	hang_up(place);
+	*place = server;
 	return 0;
 }
 
@@ -242,7 +267,7 @@ static void say(struct party *master, const char *bytes, size_t size)
 		disconnect(master);
 }
 
-/* Whether an array in it may begin with the code of a vote, 1 or 3, as a number or in a string. */
+/* Whether an array in it may begin with the code of a vote, 1, 3 or 6, as a number or in a string. */
 static bool may_be_vote(const char *bytes, size_t size)
 {
 	const char *end = bytes + size, *at = bytes;
@@ -260,7 +285,7 @@ static bool may_be_vote(const char *bytes, size_t size)
 			continue;
 		code += 2;
 		memcpy(text, code, end - code < 23 ? (size_t)(end - code) : 23);
-		if (strtoul(text, NULL, 10) == 1 || strtoul(text, NULL, 10) == 3)
+		if (strtoul(text, NULL, 10) == 1 || strtoul(text, NULL, 10) == 3 || strtoul(text, NULL, 10) == 6)
 			return true;
 	}
 	return false;
@@ -324,8 +349,9 @@ static bool answer_one(struct party *master)
 
 	if (!what)
 		return false;
-	if (strchr("AE", what)) /* what could be an honest vote; a lie is looked at below */
-		master->voted |= memcmp(master->honest.out + 4, ":1\r\n", 4) == 0 || memcmp(master->honest.out + 4, ":3\r\n", 4) == 0;
+	if (strchr("AEP", what)) /* what could be an honest vote; a lie is looked at below */
+		master->voted |= memcmp(master->honest.out + 4, ":1\r\n", 4) == 0 || memcmp(master->honest.out + 4, ":3\r\n", 4) == 0 ||
+		                 memcmp(master->honest.out + 4, ":6\r\n", 4) == 0;
 	if (lies_to(master, what))
 		tell_lie(master);
 	else if (!master->swallows)
@@ -333,12 +359,117 @@ static bool answer_one(struct party *master)
 	return true;
 }
 
+/* ---- the listener ---- */
+
+static void tell_ear(struct party *master, const char *bytes, size_t size)
+{
+	ssize_t sent = master->ear >= 0 && size > 0 ? send(master->ear, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+
+	if (sent < 0 || (size_t)sent < size)
+		hang_up(&master->ear);
+}
+
+static void tell_message(struct party *master, const char *text, size_t size)
+{
+	char head[256];
+	int length = snprintf(head, sizeof(head), "*3\r\n$7\r\nmessage\r\n$%zu\r\n%s\r\n$%zu\r\n", strlen(master->channel),
+	                      master->channel, size);
+
+	if (!master->channel[0])
+		return;
+	tell_ear(master, head, (size_t)length);
+	tell_ear(master, text, size);
+	tell_ear(master, "\r\n", 2);
+}
+
+/* The script's PUBLISH. */
+static bool on_publish(void *context, struct model_master *model, const char *channel, const struct model_grant *grant)
+{
+	struct party *master = context;
+
+	(void)model;
+	if (master->ear < 0 || strcmp(master->channel, channel) != 0)
+		return false;
+	if (!grant) {
+		tell_message(master, "", 0);
+		return true;
+	}
+	snprintf(master->grant, sizeof(master->grant), "G %llu %lld %lld %s %s", (unsigned long long)grant->fence,
+	         (long long)grant->us, (long long)grant->expiry_ms, grant->epoch, grant->token);
+	master->voted = true;
+	if (!master->mute)
+		tell_message(master, master->grant, strlen(master->grant));
+	return true;
+}
+
+/* It subscribes, and says nothing else ever. */
+static bool serve_ear(struct party *master)
+{
+	static const char head[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$";
+	char bytes[128];
+	ssize_t got = master->ear >= 0 ? recv(master->ear, bytes, sizeof(bytes) - 1, MSG_DONTWAIT) : -1;
+	size_t length;
+	char *channel;
+
+	if (got == 0)
+		hang_up(&master->ear);
+	if (got <= 0 || master->deaf)
+		return got == 0;
+	bytes[got] = '\0';
+	fuzz_check(!master->channel[0] && (size_t)got > sizeof(head) && memcmp(bytes, head, sizeof(head) - 1) == 0);
+	length = strtoul(bytes + sizeof(head) - 1, &channel, 10);
+	fuzz_check(length < sizeof(master->channel) && channel + 2 + length + 2 == bytes + got);
+	if (master->refuses) {
+		tell_ear(master, "-NOPERM no\r\n", 12);
+		return true;
+	}
+	memcpy(master->channel, channel + 2, length);
+	master->channel[length] = '\0';
+	fuzz_check(strncmp(master->channel, "dlock!grants-", 13) == 0);
+	snprintf(bytes, sizeof(bytes), "*3\r\n$9\r\nsubscribe\r\n$%zu\r\n%s\r\n:1\r\n", length, master->channel);
+	tell_ear(master, bytes, strlen(bytes));
+	return true;
+}
+
+/* By what it says first. */
+static bool sort_connection(struct party *master, int *fresh)
+{
+	char head[16];
+	ssize_t got = *fresh >= 0 ? recv(*fresh, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT) : -1;
+
+	if (got == 0)
+		hang_up(fresh);
+	if (got <= 0)
+		return got == 0;
+	if ((size_t)got == sizeof(head) && memcmp(head, "*2\r\n$9\r\nSUBSCRIB", sizeof(head)) == 0) {
+		hang_up(&master->ear);
+		master->ear = *fresh;
+		master->channel[0] = '\0';
+	} else {
+		disconnect(master);
+		master->fd = *fresh;
+		master->said_size = 0;
+		honest_connected(&master->honest);
+	}
+	*fresh = -1;
+	return true;
+}
+
+static bool serve_others(struct party *master)
+{
+	bool something = serve_ear(master);
+
+	for (unsigned i = 0; i < FRESH_MAX; i++)
+		something |= sort_connection(master, &master->fresh[i]);
+	return something;
+}
+
 static bool serve(struct party *master)
 {
 	size_t room;
+	bool something = serve_others(master);
 	char *at = honest_room(&master->honest, &room);
 	ssize_t got = master->fd >= 0 ? recv(master->fd, at, room, MSG_DONTWAIT) : -1;
-	bool something = false;
 
 	if (got == 0)
 		disconnect(master);
@@ -683,11 +814,52 @@ static void begin_lie(struct party *master, char kind, const char *text, size_t 
 	set_lie(master, kind == 'p' ? LIE_BEFORE : kind == 't' ? LIE_CUT : LIE_FLIP, 1, '.');
 }
 
+/* A message, or anything, to the listener. */
+static void lie_to_ear(struct party *master, char kind, const char *text, size_t length)
+{
+	char bytes[2 * GRANT_MAX];
+	size_t size = 0, grant = strlen(master->grant);
+
+	for (size_t i = 0; i < length && size + grant + 2 < sizeof(bytes); i++) {
+		if (text[i] == '~') {
+			memcpy(bytes + size, master->grant, grant);
+			size += grant;
+			continue;
+		}
+		if (text[i] == '|')
+			bytes[size++] = '\r';
+		bytes[size++] = text[i] == '|' ? '\n' : text[i];
+	}
+	master->voted = true; /* whatever it is taken for */
+	world.lied = true;
+	if (kind == 'g')
+		tell_message(master, bytes, size);
+	else
+		tell_ear(master, bytes, size);
+}
+
+static void do_to_ear(struct party *master, char kind)
+{
+	if (kind == 'E') {
+		hang_up(&master->ear);
+	} else if (kind == 'j') {
+		master->refuses = !master->refuses;
+		hang_up(&master->ear);
+	} else if (kind == 'y') {
+		master->mute = !master->mute;
+	} else {
+		master->honest.model.no_publish = !master->honest.model.no_publish;
+	}
+}
+
 static void crash(struct party *master, char kind)
 {
 	struct model_master *model = &master->honest.model;
 
-	disconnect(master);
+	if (kind == 'k')
+		disconnect(master);
+	else
+		disconnect_all(master);
 	if (kind == 'z' || kind == 'Z') {
 		model_restart(model, kind == 'z');
 		model->script_loaded = false;
@@ -708,9 +880,13 @@ static void do_to_master(struct party *master, const char *text, size_t length)
 		begin_lie(master, kind, text + 1, length - 1);
 	} else if (strchr("kzZPf", kind)) {
 		crash(master, kind);
+	} else if (kind == 'g' || kind == 'G') {
+		lie_to_ear(master, kind, text + 1, length - 1);
+	} else if (strchr("EjyW", kind)) {
+		do_to_ear(master, kind);
 	} else if (kind == 'h') {
 		master->lie = LIE_NONE;
-		master->swallows = master->deaf = false;
+		master->swallows = master->deaf = master->refuses = master->mute = false;
 	} else if (kind == 's') {
 		master->swallows = true;
 	} else if (kind == 'S') {
@@ -718,7 +894,7 @@ static void do_to_master(struct party *master, const char *text, size_t length)
 	} else if (kind == 'K' || kind == 'U') {
 		master->down = kind == 'K';
 		if (master->down)
-			disconnect(master);
+			disconnect_all(master);
 	} else if (kind == 'N') {
 		master->honest.model.script_loaded = false;
 	} else if (kind == 'o') {
@@ -772,11 +948,17 @@ static void begin(const char *line, size_t length)
 	for (unsigned i = 0; i < MASTERS_MAX; i++) {
 		struct party *master = &masters[i];
 
-		master->fd = -1;
+		master->fd = master->ear = -1;
+		for (unsigned j = 0; j < FRESH_MAX; j++)
+			master->fresh[j] = -1;
+		master->channel[0] = master->grant[0] = '\0';
+		master->refuses = master->mute = false;
 		master->down = master->swallows = master->deaf = master->voted = false;
 		master->lie = LIE_NONE;
 		master->size = master->said_size = 0;
 		honest_start(&master->honest, i + 1);
+		master->honest.model.publish = on_publish;
+		master->honest.model.publish_context = master;
 	}
 	(void)options();
 	world.running = true;
@@ -794,6 +976,7 @@ static void end(void)
 		do_to_master(&masters[i], "h", 1);
 		masters[i].down = false;
 		masters[i].honest.model.out_of_memory = masters[i].honest.model.read_only = false;
+		masters[i].honest.model.no_publish = false;
 	}
 	settle();
 	while (keeper.clusters) {
@@ -802,7 +985,7 @@ static void end(void)
 	}
 	fuzz_check(keeper.handle_count == 0 && keeper.timer_count == 0 && keeper.timers.count == 0);
 	for (unsigned i = 0; i < MASTERS_MAX; i++) {
-		disconnect(&masters[i]);
+		disconnect_all(&masters[i]);
 		free(masters[i].bytes);
 		masters[i].bytes = NULL;
 	}

@@ -7,9 +7,12 @@
  * has 8 or more), and into pieces of how many bytes the rest is cut ("0": not at all). The
  * rest is what the server says then. Then it falls silent or, as the switches say, closes.
  *
+ * As a switch says it is a listener, of which the handshake has two answers at most, and
+ * all that comes behind them is a message or its end.
+ *
  * All that was said is parsed a second time, here and in another way. Besides crashes: a
  * command has exactly one outcome, in order; what the node hands on as a reply is what was
- * said, value by value; only what can be read as nothing else is a vote; and no sentence
+ * said, value by value; a grant is exactly what the script writes; only what can be read as nothing else is a vote; and no sentence
  * tells the password.
  */
 #include "fuzz.h"
@@ -31,11 +34,12 @@
 #define SECRET "s3cr3t"
 #define NOW_US INT64_C(1000000000)
 #define CLOCK_US INT64_C(1800000000000000)
+#define CHANNEL "dlock!grants-0123456789abcdef0123456789abcdef"
 #define STREAM_MAX (1 << 20)
 #define COMMANDS_MAX 8
 #define STEPS_MAX 20000
 
-enum { WITH_PASSWORD = 1, WITH_USER = 2, WITH_DB = 4, CLOSES = 8, AT_ONCE = 16 };
+enum { WITH_PASSWORD = 1, WITH_USER = 2, WITH_DB = 4, CLOSES = 8, AT_ONCE = 16, LISTENS = 32 };
 
 /* ---- what the server has said, read a second time ---- */
 
@@ -324,7 +328,7 @@ static void on_connected(void *context, struct node *node, const struct node_fac
 	fuzz_check(introduction.run_id_length <= strlen(introduction.incarnation));
 	/* From here on each answer is a command's. */
 	skip_handshake(node->asked);
-	for (unsigned i = 0; i <= run.which / 8u % COMMANDS_MAX; i++)
+	for (unsigned i = 0; !(run.switches & LISTENS) && i <= run.which / 8u % COMMANDS_MAX; i++)
 		send_command(i, run.now_us);
 	if (run.switches & AT_ONCE)
 		node_flush(node, run.now_us);
@@ -426,6 +430,50 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 		send_command(run.sent, run.now_us);
 }
 
+/* The next value of the stream is this string. */
+static void check_string(const char *bytes, size_t size)
+{
+	struct said said = next_value(&stream_read);
+
+	lost |= said.kind == SAID_BAD && said.bytes;
+	fuzz_check(lost || (said.kind == SAID_STRING && said.size == size && memcmp(said.bytes, bytes, size) == 0));
+}
+
+/* What is taken for a grant has one form only. */
+static void take_grant(const char *payload, size_t length)
+{
+	struct grant grant;
+	char text[1024];
+	int n;
+
+	if (!wire_grant(&grant, payload, length))
+		return;
+	fuzz_check(grant.fence > 0 && grant.fence <= UINT64_C(1) << 53 && grant.master_us > 0 && grant.expiry_ms > 0);
+	fuzz_check(token_parse(grant.token, strlen(grant.token), NULL));
+	n = snprintf(text, sizeof(text), "G %llu %lld %lld %s %s", (unsigned long long)grant.fence, (long long)grant.master_us,
+	             (long long)grant.expiry_ms, grant.epoch, grant.token);
+	fuzz_check(n > 0 && (size_t)n == length && memcmp(text, payload, length) == 0);
+}
+
+static void on_message(void *context, struct node *node, const char *payload, size_t length)
+{
+	struct said array = next_value(&stream_read);
+	const char *argv[] = {"PING"};
+	size_t lengths[] = {4};
+
+	(void)context;
+	fuzz_check(run.switches & LISTENS && node_is_connected(node) && payload[length] == '\0');
+	lost |= array.kind == SAID_BAD && array.bytes;
+	fuzz_check(lost || (array.kind == SAID_ARRAY && array.integer == 3));
+	check_string("message", 7);
+	check_string(CHANNEL, strlen(CHANNEL));
+	check_string(payload, length);
+	take_grant(payload, length);
+	fuzz_check(node_send(node, 1, argv, lengths, NULL, run.now_us) == -ENOTCONN);
+	if (run.which & 1 && length == 1)
+		node_reconnect(node, "the test wants it", run.now_us);
+}
+
 /* ---- a connection ---- */
 
 static void ready(void)
@@ -503,7 +551,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	struct fuzz_input input = {bytes, size};
 	const struct node_owner owner = {
-		.watch = on_watch, .connected = on_connected, .disconnected = on_disconnected, .reply = on_reply};
+		.watch = on_watch, .connected = on_connected, .disconnected = on_disconnected, .reply = on_reply,
+		.message = on_message};
 	struct server server = {.kind = SERVER_UNIX, .path = (char *)"/fuzz/socket", .address = (char *)"unix:/fuzz/socket"};
 	struct config config = {.servers = &server, .server_count = 1, .node_timeout_us = 100000};
 
@@ -514,7 +563,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	server.user = run.switches & WITH_USER ? (char *)"user" : NULL;
 	server.db = run.switches & WITH_DB ? 3 : 0;
 	honest_start(&honest, 1);
-	run.node = node_new(&config, &server, 0, &owner, 1);
+	run.node = run.switches & LISTENS ? node_new_listener(&config, &server, 0, &owner, 1, CHANNEL)
+	                                  : node_new(&config, &server, 0, &owner, 1);
 	fuzz_check(run.node != NULL);
 	for (unsigned i = 0; i == 0 || (input.left > 0 && i < 4); i++) {
 		size_t length;

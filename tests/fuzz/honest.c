@@ -181,16 +181,23 @@ static void say_view(struct honest *honest, const struct model_reply *reply)
 
 static void say_vote(struct honest *honest, const struct model_call *call, const struct model_reply *reply)
 {
-	bool versioned = (reply->code == CODE_YES || reply->code == CODE_REPAIRED) && call->mode == 'X' && call->version > 0;
+	bool yes = reply->code == CODE_YES || reply->code == CODE_REPAIRED, yields = yes && call->operation == 'Y';
+	bool versioned = yes && !yields && call->mode == 'X' && call->version > 0, mine = reply->code == CODE_MINE;
 
-	say(honest, "*%d\r\n:%d\r\n:%" PRId64 "\r\n", reply->code == CODE_BUSY ? 5 : versioned ? 4 : 3, reply->code,
-	    reply->us);
+	say(honest, "*%d\r\n:%d\r\n:%" PRId64 "\r\n", reply->code == CODE_BUSY ? 7 : versioned || mine || yields ? 4 : 3,
+	    reply->code, reply->us);
 	say_number(honest, reply->fence);
 	if (reply->code == CODE_BUSY) {
 		say(honest, ":%" PRId64 "\r\n", reply->pttl_ms);
 		say_bulk(honest, reply->holder);
+		say(honest, ":%u\r\n", reply->rank);
+		say_bulk(honest, reply->ahead);
 	} else if (versioned) {
 		say(honest, ":%" PRIu64 "\r\n", reply->version);
+	} else if (mine) {
+		say(honest, ":%" PRId64 "\r\n", reply->expiry_ms);
+	} else if (yields) {
+		say(honest, ":%u\r\n", reply->rank);
 	}
 }
 
@@ -283,30 +290,52 @@ static void take_cargo(const struct honest *honest, size_t at, struct model_call
 	memcpy(call->bytes, honest->argv[at + 1], call->size);
 }
 
+/* The place in the queue, and the ticket. */
+static void take_place(const struct honest *honest, size_t at, struct model_call *call)
+{
+	copy_word(honest, at, call->place, sizeof(call->place));
+	call->ticket = (uint64_t)number_at(honest, at + 1);
+}
+
 /* What stands behind the token. */
 static void take_details(const struct honest *honest, size_t at, struct model_call *call)
 {
 	if (call->operation == 'R') {
 		call->number = (uint64_t)number_at(honest, at);
-		call->unload = at + 1 < honest->argc;
+		fuzz_check(is_word(honest, at + 1, "1") || is_word(honest, at + 1, ""));
+		call->unload = honest->lengths[at + 1] > 0;
+		copy_word(honest, at + 2, call->place, sizeof(call->place));
+		call->next = (uint64_t)number_at(honest, at + 3);
+		call->offer_ms = number_at(honest, at + 4);
+		return;
+	}
+	if (call->operation == 'Y') {
+		take_place(honest, at, call);
+		call->next = (uint64_t)number_at(honest, at + 2);
+		call->offer_ms = number_at(honest, at + 3);
 		return;
 	}
 	call->mode = honest->argv[at][0];
 	fuzz_check(call->mode == 'X' || call->mode == 'S');
-	if (call->operation == 'P')
+	if (call->operation == 'P') {
+		take_place(honest, at + 1, call);
 		return;
+	}
 	call->ttl_ms = number_at(honest, at + 1);
 	if (call->operation == 'E') {
 		call->repair = honest->argv[at + 2][0];
 		call->number = (uint64_t)number_at(honest, at + 3);
-		call->unload = call->mode == 'S' && at + 4 < honest->argc;
-		take_cargo(honest, at + 4, call);
+		call->offer_ms = number_at(honest, at + 4);
+		call->unload = call->mode == 'S' && at + 5 < honest->argc;
+		take_cargo(honest, at + 5, call);
 		return;
 	}
 	call->number = (uint64_t)number_at(honest, at + 2);
 	call->skew_us = number_at(honest, at + 3);
 	call->floor = (uint64_t)number_at(honest, at + 4);
-	take_cargo(honest, at + 5, call);
+	take_place(honest, at + 5, call);
+	call->offer_ms = number_at(honest, at + 7);
+	take_cargo(honest, at + 8, call);
 }
 
 static char run_script(struct honest *honest, int64_t world_us)
@@ -373,6 +402,18 @@ static char run(struct honest *honest, int64_t world_us)
 		honest->model.script_loaded = true;
 		say_bulk(honest, script_sha());
 		return 'l';
+	}
+	if (is_word(honest, 0, "SUBSCRIBE")) {
+		fuzz_check(honest->argc == 2 && honest->lengths[1] > 13 && memcmp(honest->argv[1], "dlock!grants-", 13) == 0);
+		say(honest, "*3\r\n$9\r\nsubscribe\r\n");
+		say_bytes(honest, honest->argv[1], honest->lengths[1]);
+		say(honest, ":1\r\n");
+		return 'u';
+	}
+	if (is_word(honest, 0, "PUBLISH")) {
+		fuzz_check(honest->argc == 3 && honest->lengths[2] == 0);
+		say(honest, ":0\r\n");
+		return 'p';
 	}
 	fuzz_check(is_word(honest, 0, "CLIENT"));
 	say(honest, ":%" PRId64 "\r\n", is_word(honest, 1, "ID") ? honest->connections : 1);

@@ -13,7 +13,7 @@
 #include "fuzz.h"
 #include "tests/unit/model_master.h"
 
-#define HONEST_ARGUMENTS_MAX 16
+#define HONEST_ARGUMENTS_MAX 20
 #define HONEST_IN_MAX (1 << 20)
 #define HONEST_OUT_MAX (1 << 16)
 
@@ -36,7 +36,7 @@ void honest_connected(struct honest *honest);
 /* Room for bytes that come in. */
 char *honest_room(struct honest *honest, size_t *ret_size);
 /* The next whole request, with its answer in `out`: the script's operation, a letter of "acikls" for AUTH, CLIENT ID and
- * INFO, CLIENT KILL, CONFIG GET, SCRIPT LOAD, SELECT; or 0: there is none. */
+ * INFO, CLIENT KILL, CONFIG GET, SCRIPT LOAD, SELECT; "u" for SUBSCRIBE, "p" for PUBLISH; or 0: there is none. */
 char honest_next(struct honest *honest, int64_t world_us);
 
 #endif

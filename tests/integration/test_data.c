@@ -810,7 +810,7 @@ static const char *answer_of(char *reply)
 		cr_assert_str_eq(answer_, expected); \
 	} while (0)
 #define extend(expected, repair, more) \
-	answers(expected, "E %s %s X 60000 " repair " %s " more, known.epoch, known.owner, known.fence)
+	answers(expected, "E %s %s X 60000 " repair " %s 0 " more, known.epoch, known.owner, known.fence)
 
 /* The lock is another connection's here: no keeper of this process is in the way. */
 static void take_by_hand(struct peer *peer)
@@ -843,7 +843,7 @@ Test(script, versions_never_go_back)
 	cr_assert(is_on(0, "script", "d", "five"));
 	cr_assert(is_on(0, "script", "v", "5"));
 	/* Nor by an A of the same proposal that comes late. */
-	answers("1 F 5", "A %s %s X 60000 %s 2000000 0 1 own", known.epoch, known.owner, known.fence);
+	answers("1 F 5", "A %s %s X 60000 %s 2000000 0 - 1 0 1 own", known.epoch, known.owner, known.fence);
 	cr_assert(is_on(0, "script", "d", "five"));
 	extend("1 F 10", "1", "10 ten"); /* as numbers, not as text */
 	cr_assert(is_on(0, "script", "d", "ten"));
@@ -869,7 +869,7 @@ Test(script, no_key_without_its_data)
 	extend("3 F 2", "1", "2");
 	/* Without the right to repair it is not there. */
 	must(fleet_command(&fleet, 0, 1, "DEL dlock:script"));
-	extend("0 F -2 none", "0", "2");
+	extend("0 F -2 none 0 none", "0", "2");
 	peer_kill(&peer);
 	forget();
 	end();
@@ -884,8 +884,8 @@ Test(script, only_the_holder_takes_it_away)
 	take_by_hand(&peer);
 	answers("1 0", "R %s %s 0 1", known.epoch, "somebody");
 	cr_assert(is_on(0, "script", "d", "own"));
-	snprintf(busy, sizeof(busy), "0 F -1 %s", known.owner);
-	answers(busy, "E %s %s X 60000 1 %s 7 seven", known.epoch, "somebody", "1");
+	snprintf(busy, sizeof(busy), "0 F -1 %s 0 %s", known.owner, known.owner);
+	answers(busy, "E %s %s X 60000 1 %s 0 7 seven", known.epoch, "somebody", "1");
 	cr_assert(is_on(0, "script", "d", "own"));
 	/* A reader believes only what is the holder's. */
 	must(fleet_command(&fleet, 0, 1, "HSET dlock!data:dlock:script t somebody"));
@@ -903,7 +903,7 @@ Test(script, shared_drops_what_is_its_own)
 
 	begin();
 	take_by_hand(&peer);
-	answers("1 F", "E %s %s S 60000 1 %s 0", known.epoch, known.owner, known.fence);
+	answers("1 F", "E %s %s S 60000 1 %s 0 0", known.epoch, known.owner, known.fence);
 	cr_assert(is_on(0, "script", "d", "(nil)"));
 	answers("1 1", "R %s %s 0", known.epoch, known.owner);
 	peer_kill(&peer);

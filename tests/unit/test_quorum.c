@@ -649,12 +649,30 @@ Test(quorum, answer_ends_the_silence)
 
 	quorum_sent(q, 1, t);
 	quorum_sent(q, 1, t + 1 * MS);
-	quorum_answered(q, 1, t, 0, t + 60 * MS);
-	cr_assert_not(quorum_silent(q, 1, t + 110 * MS));
-	cr_assert(quorum_silent(q, 1, t + 111 * MS)); /* the second one has no answer */
-	quorum_answered(q, 1, t + 1 * MS, 0, t + 112 * MS);
+	quorum_answered(q, 1, t, 0, t + 40 * MS);
+	cr_assert_not(quorum_silent(q, 1, t + 90 * MS));
+	cr_assert(quorum_silent(q, 1, t + 91 * MS)); /* the second one has no answer */
+	quorum_answered(q, 1, t + 1 * MS, 0, t + 92 * MS);
 	cr_assert_not(quorum_silent(q, 1, t + 10 * SECONDS));
-	cr_assert_eq(quorum_next_us(q, t + 112 * MS), NEVER_US);
+	cr_assert_eq(quorum_next_us(q, t + 92 * MS), NEVER_US);
+	world_free(w);
+}
+
+/* Else it would have more and more under way: the others make the majority. */
+Test(quorum, who_answers_late_is_as_good_as_silent)
+{
+	struct world *w = world_ready(3, 1);
+	struct quorum *q = &w->clients[0].quorum;
+	int64_t t = w->now_us;
+
+	for (int i = 0; i < 3; i++)
+		quorum_sent(q, 1, t + i * 40 * MS);
+	quorum_answered(q, 1, t, 0, t + 100 * MS);
+	cr_assert(quorum_silent(q, 1, t + 100 * MS));
+	quorum_answered(q, 1, t + 40 * MS, 0, t + 90 * MS);
+	cr_assert_not(quorum_silent(q, 1, t + 100 * MS)); /* it has caught up */
+	quorum_answered(q, 1, t + 80 * MS, 0, t + 190 * MS);
+	cr_assert_not(quorum_silent(q, 1, t + 190 * MS)); /* nothing is to come any more */
 	world_free(w);
 }
 

@@ -684,6 +684,18 @@ Test(grants, masters_that_were_restarted)
 	expect_quick(quick_rounds(), ROUNDS);
 }
 
+/* Who can't be told any more is in no queue, and polls often. */
+Test(grants, listeners_that_are_refused_from_now_on)
+{
+	begin();
+	listen_now();
+	must(fleet_command(&fleet, 0, MASTERS, "ACL SETUSER default -subscribe"));
+	must(fleet_command(&fleet, 0, MASTERS, "CLIENT KILL TYPE pubsub"));
+	fleet_sleep_ms(100);
+	cr_assert_eq(channels(), 0);
+	expect_quick(quick_rounds(), ROUNDS);
+}
+
 /* A child listens for itself, to a channel of its own; its parent goes on. */
 Test(grants, in_a_child_of_fork)
 {

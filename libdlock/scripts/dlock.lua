@@ -209,7 +209,7 @@ if operation == 'R' then
   local tomb = tonumber(ARGV[4])
   if tomb > 0 and try('ZADD', FENCE, 'XX', 'GT', 'CH', ARGV[4], K) == 1 then
     fence = tomb
-  else
+  elseif tomb > 0 then
     fence = tonumber(call('ZSCORE', FENCE, K) or nil)
     -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
     -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
@@ -237,7 +237,7 @@ elseif not same_epoch then
   return {-1, us}
 end
 
-if operation ~= 'R' then fence = tonumber(call('ZSCORE', FENCE, K) or nil) end
+if not fence then fence = tonumber(call('ZSCORE', FENCE, K) or nil) end
 
 local function raise(to, text)
   if not fence or to > fence then

@@ -41,11 +41,13 @@ shortcomings() {
 }
 
 # configuration NAME WHAT FLAG...: all that can happen in it, and none of it breaks a property.
+# `optimize`: where the search is short, optimizing takes longer.
+optimize=${optimize:--O2}
 configuration() {
 	local name=$1 what=$2 folder=$scratch/$1 began=$SECONDS found states
 	shift 2
 	if [ -n "$why_not" ]; then omit "$name: $what" "$why_not"; return; fi
-	if ! found=$(verifier "$folder" -O2 "$@"); then bad "$name: $what: can't be built" "$found"; return; fi
+	if ! found=$(verifier "$folder" "$optimize" "$@"); then bad "$name: $what: can't be built" "$found"; return; fi
 	search "$folder"
 	found=$(shortcomings "$folder")
 	states=$(awk '/states, stored/ { print $1 }' "$folder/pan.log")

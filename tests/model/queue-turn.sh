@@ -1,6 +1,7 @@
 #!/bin/bash
 # The model of the queue, what must come about: everybody gets the lock, and in their order.
 model=queue.pml
+optimize=-O1
 . "$(dirname "$0")/lib.sh"
 
 configuration together "three begin at the same moment" -DCALM -DATTEMPTS=3 -DTOGETHER -DFAULTS=0 -DTOP=14

@@ -24,7 +24,7 @@ _dlock_name_index()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-w | -E | --timeout | --wait | --conflict-exit-code | --servers | --config | \
-			--ttl | --prefix | --on-loss | --max-ttl | --who | --break)
+			--ttl | --prefix | --on-loss | --max-ttl | --interval | --who | --break)
 			# readline splits --option=value into three words.
 			[[ ${COMP_WORDS[i + 1]-} == '=' ]] && ((i++))
 			((i++))
@@ -48,7 +48,8 @@ _dlock()
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} name
 	COMPREPLY=()
 	name=$(_dlock_name_index)
-	if [[ -n $name ]]; then
+	# All that is no option of --watch is one name more.
+	if [[ -n $name && " ${COMP_WORDS[*]:0:name} " != *' --watch '* ]]; then
 		if [[ $previous == -c || $previous == --command ]] && ((COMP_CWORD == name + 2)); then
 			mapfile -t COMPREPLY < <(compgen -c -- "$current")
 		elif ((COMP_CWORD == name + 1)); then
@@ -63,7 +64,8 @@ _dlock()
 	[[ $current == '=' ]] && current=
 	[[ $previous == '=' ]] && previous=${COMP_WORDS[COMP_CWORD - 2]}
 	case $previous in
-	-w | --timeout | --wait | -E | --conflict-exit-code | --servers | --ttl | --prefix | --max-ttl)
+	-w | --timeout | --wait | -E | --conflict-exit-code | --servers | --ttl | --prefix | --max-ttl | \
+		--interval)
 		return ;;
 	--config)
 		compopt -o filenames
@@ -78,8 +80,8 @@ _dlock()
 	esac
 	if [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W '--shared --exclusive --unlock --nonblock --timeout
-			--conflict-exit-code --close --verbose --help --version --list --who --break --doctor
-			--init --json --yes --servers --config --ttl --prefix --on-loss --max-ttl' -- "$current")
+			--conflict-exit-code --close --verbose --help --version --list --who --watch --break --doctor
+			--interval --init --json --yes --servers --config --ttl --prefix --on-loss --max-ttl' -- "$current")
 	else
 		mapfile -t COMPREPLY < <(_dlock_offer_lines "$(_dlock_held_names)" "$current")
 	fi

@@ -11,9 +11,9 @@
  *    failure in the calling thread is in dlock_error_detail().
  *  - All functions are thread-safe; any thread may use any descriptor.
  *  - The library starts one thread, at the first dlock_open() (or the first
- *    dlock_query(), dlock_list(), dlock_looks_new(), dlock_break(),
- *    dlock_masters() or dlock_init()), and none before. That thread blocks all
- *    signals.
+ *    dlock_query(), dlock_list(), dlock_who(), dlock_looks_new(),
+ *    dlock_break(), dlock_masters() or dlock_init()), and none before. That
+ *    thread blocks all signals.
  *  - After fork(2) the child may poll and close the descriptors that it
  *    inherited; any other call on them fails with ECHILD. New descriptors
  *    opened in the child work. The parent is not affected.
@@ -277,7 +277,9 @@ struct dlock_holder {
 	int32_t mode;         /* LOCK_EX or LOCK_SH */
 	uint32_t masters;     /* masters that name this holder */
 	uint32_t quorum;      /* masters needed; with fewer the lock is being taken or given back */
-	uint32_t waiters;     /* waiters in the queue; 0 while waiters poll */
+	uint32_t waiters;     /* how many wait for the lock: the largest number that a quorum of the masters reaches, so
+	                       * that many wait at least; a master that did not answer counts none, and neither do
+	                       * those that hold it */
 	const void *data;     /* what dlock_set_data() gave to the lock; NULL when nothing. dlock_list() and a look
 	                       * at all names tell only the first 128 bytes */
 	size_t data_size;     /* bytes at `data` */
@@ -310,6 +312,68 @@ int dlock_query(const char *name, dlock_holder_fn *each, void *arg);
 int dlock_query_with(const char *name, dlock_holder_fn *each, void *arg, const struct dlock_options *options);
 int dlock_list(dlock_holder_fn *each, void *arg);
 int dlock_list_with(dlock_holder_fn *each, void *arg, const struct dlock_options *options);
+
+/* What dlock_who() tells of one: `state` is one of these. */
+#define DLOCK_WHO_HOLDER 0
+#define DLOCK_WHO_WAITER 1
+
+/* One that holds a lock or waits for it, as dlock_who() tells it. Later versions
+ * may add fields at the end. Strings belong to the library and live until the
+ * callback returns. */
+struct dlock_who {
+	const char *name;    /* name of the lock, NUL-terminated */
+	const char *host;    /* host; "" when it is a foreign client */
+	const char *program; /* program; "" when foreign */
+	const char *owner;   /* the token by which the masters know it, whole */
+	int64_t pid;         /* process id on that host; 0 when foreign */
+	int64_t since_us;    /* when it asked for the lock, µs since 1970; 0 when unknown. Waiters stand in this order */
+	int64_t ttl_ms;      /* holder: longest time on a master until the lease ends, unless renewed; waiter: 0 */
+	uint64_t token;      /* holder: fencing token, 0 when unknown; waiter: 0 */
+	int32_t mode;        /* LOCK_EX or LOCK_SH: that is held, or waited for */
+	int32_t state;       /* DLOCK_WHO_HOLDER or DLOCK_WHO_WAITER */
+	uint32_t position;   /* waiter: its place, 1 for who comes next; holder: 0 */
+	uint32_t masters;    /* masters that name it in this state */
+	uint32_t quorum;     /* masters needed to hold the lock; a holder with fewer is taking it or giving it back */
+	uint32_t unheard;    /* masters that did not answer */
+	uint32_t waiters;    /* how many wait in all; may be more than are told */
+	uint32_t reserved;   /* 0 */
+};
+
+/* A callback of dlock_who(); as dlock_holder_fn. */
+typedef int dlock_who_fn(const struct dlock_who *who, void *arg);
+
+/*
+ * dlock_who - who holds NAME, and who waits for it, in the order of the queue
+ *
+ * name  1 to DLOCK_NAME_MAX bytes; only read.
+ * each  called once for each that holds the lock, then once for each that waits
+ *       for it, who comes next first; may be NULL, to count only.
+ *
+ * The result is the number of those told, holders and waiters together: 0 when the
+ * lock is free and nobody waits. Waiters are told too where nobody holds the lock.
+ *
+ * A waiter is told when a majority of the masters that were heard names it, and it
+ * does not hold the lock. Those that wait stand in the order in which they asked,
+ * which is the order in which they get the lock; readers that follow each other
+ * get it together. One whose token tells no time comes last. Each master tells the
+ * first 1,000 of its queue: of more than that only those are told, and `waiters`
+ * says how many there are (as `waiters` of struct dlock_holder, or as many as are
+ * told, if that is more). Callers that try once and those that cannot be told when
+ * it is their turn are in no queue; one that has died stays in it until its turn.
+ *
+ * Only a snapshot: it may have changed when you read it. It ends as dlock_query()
+ * does, when the answers of a majority agree, on the waiters too; else 50 ms after
+ * a majority has answered. Waits at most node_timeout.
+ *
+ * Threads, fork and signals: may be called from any thread at any time, and in a
+ * child of fork. A signal does not end it early. The callback runs in the calling
+ * thread, without a lock of the library's held, and may call any function of the
+ * library; a result other than 0 ends the enumeration.
+ *
+ * Errors: as dlock_query().
+ */
+int dlock_who(const char *name, dlock_who_fn *each, void *arg);
+int dlock_who_with(const char *name, dlock_who_fn *each, void *arg, const struct dlock_options *options);
 
 /*
  * Look-ups that do not wait, for programs with a loop of their own.

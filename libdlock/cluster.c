@@ -23,12 +23,16 @@ static struct sent *new_sent(struct cluster *cluster)
 {
 	struct sent *sent = cluster->free_sent;
 
-	if (sent)
+	if (sent) {
 		cluster->free_sent = sent->next;
-	else
+	} else {
 		sent = malloc(sizeof(*sent));
-	if (sent)
-		memset(sent, 0, sizeof(*sent));
+		if (!sent)
+			return NULL;
+		sent->next_made = cluster->made_sent;
+		cluster->made_sent = sent;
+	}
+	*sent = (struct sent){.next_made = sent->next_made};
 	return sent;
 }
 
@@ -458,8 +462,8 @@ static void cluster_free(struct cluster *cluster)
 		next = a->next;
 		attempt_free(a);
 	}
-	for (struct sent *s = cluster->free_sent, *next; s; s = next) {
-		next = s->next;
+	for (struct sent *s = cluster->made_sent, *next; s; s = next) {
+		next = s->next_made;
 		free(s);
 	}
 	config_clear(&cluster->config);

@@ -19,7 +19,8 @@ struct holder {
 	int64_t version;      /* of the data, also of none: the highest that was told; -1: no word of any */
 	void *data;
 	size_t data_size;
-	/* A fence for each master, then key NUL owner NUL. */
+	bool is_token;        /* the owner */
+	/* A fence for each master, how many wait as each says, then key NUL owner NUL. */
 	uint64_t fences[];
 };
 
@@ -30,6 +31,7 @@ struct word {
 	uint64_t fence;
 	int64_t ttl_ms, version;
 	unsigned master;
+	uint32_t waiting;
 	bool shared;
 };
 
@@ -55,6 +57,11 @@ void holders_clear(struct holders *holders)
 }
 
 /* ---- the table ---- */
+
+static uint64_t *waiting_of(const struct holders *holders, struct holder *holder)
+{
+	return holder->fences + holders->masters;
+}
 
 static const char *key_of(const struct holder *holder)
 {
@@ -123,22 +130,23 @@ static bool make_room(struct holders *holders)
 
 static struct holder *add(struct holders *holders, const struct word *word, uint64_t hash)
 {
-	size_t fences_size = holders->masters * sizeof(uint64_t);
+	size_t numbers_size = 2 * holders->masters * sizeof(uint64_t);
 	struct holder *holder;
 	char *text;
 
 	if (!make_room(holders))
 		return NULL;
-	holder = calloc(1, sizeof(*holder) + fences_size + word->key_length + word->owner_length + 2);
+	holder = calloc(1, sizeof(*holder) + numbers_size + word->key_length + word->owner_length + 2);
 	if (!holder)
 		return NULL;
 	holder->hash = hash;
 	holder->key_length = word->key_length;
 	holder->owner_length = word->owner_length;
 	holder->version = -1;
-	text = mempcpy((char *)holder->fences + fences_size, word->key, word->key_length);
+	text = mempcpy((char *)holder->fences + numbers_size, word->key, word->key_length);
 	holder->owner = text + 1;
 	memcpy(holder->owner, word->owner, word->owner_length);
+	holder->is_token = token_parse(word->owner, word->owner_length, NULL);
 	put(holders->slots, holders->size, holder);
 	holders->count++;
 	holders->lacking++;
@@ -185,6 +193,7 @@ static void merge(struct holders *holders, const struct word *word)
 	}
 	holder->shared_at = word->shared ? holder->shared_at | bit : holder->shared_at & ~bit;
 	holder->fences[word->master] = word->fence;
+	waiting_of(holders, holder)[word->master] = word->waiting;
 	if (word->ttl_ms > holder->ttl_ms)
 		holder->ttl_ms = word->ttl_ms;
 }
@@ -199,13 +208,15 @@ static bool is_ours(const struct holders *holders, const struct word *word, cons
 	       !memchr(word->key, '\0', word->key_length);
 }
 
-void holders_add(struct holders *holders, unsigned master, const struct value *found, const char *key)
+void holders_add(struct holders *holders, unsigned master, const struct value *found, const char *key,
+                 uint32_t waiting)
 {
 	size_t type_length = 0, count = value_count(found);
 	const char *type = value_string(value_at(found, 2), &type_length);
 	struct word word = {
 	    .fence = (uint64_t)value_integer(value_at(found, 1), 0),
 	    .master = master,
+	    .waiting = waiting,
 	    .shared = type && type_length == 4 && memcmp(type, "zset", 4) == 0,
 	    .version = -1,
 	};
@@ -213,6 +224,8 @@ void holders_add(struct holders *holders, unsigned master, const struct value *f
 	word.key = value_string(value_at(found, 0), &word.key_length);
 	if (!word.key || !is_ours(holders, &word, key))
 		return;
+	if (key)
+		holders->waiting[master] = waiting;
 	if (!word.shared) {
 		word.data = value_string(value_at(found, 6), &word.data_size);
 		word.version = word.data ? value_integer(value_at(found, 5), -1) : -1;
@@ -226,9 +239,90 @@ void holders_add(struct holders *holders, unsigned master, const struct value *f
 	}
 }
 
+/* Hexadecimal digits and a dash, from `at` on: what is behind them, or `length` if they are not there. */
+static size_t skip_hex(const char *text, size_t at, size_t length)
+{
+	size_t from = at;
+
+	while (at < length && text[at] && strchr("0123456789abcdefABCDEF", text[at]))
+		at++;
+	return at > from && at < length && text[at] == '-' ? at + 1 : length;
+}
+
+bool holders_is_waiter(const char *text, size_t length)
+{
+	if (length < 2 || text[1] != ':' || (text[0] != 'X' && text[0] != 'S'))
+		return false;
+	return skip_hex(text, skip_hex(text, 2, length), length) < length;
+}
+
+void holders_add_waiters(struct holders *waiters, unsigned master, const struct value *list, const char *key)
+{
+	struct word word = {.key = key, .key_length = strlen(key), .master = master, .version = -1};
+
+	for (size_t i = 0; i < value_count(list); i++) {
+		size_t length = 0;
+		const char *text = value_string(value_at(list, i), &length);
+
+		if (!text || !holders_is_waiter(text, length))
+			continue;
+		word.shared = text[0] == 'S';
+		word.owner = text + 2;
+		word.owner_length = length - 2;
+		merge(waiters, &word);
+	}
+}
+
+void holders_leave_out(struct holders *waiters, const struct holders *holders)
+{
+	for (size_t i = 0; i < waiters->size; i++) {
+		struct holder *waiter = waiters->slots[i], *holder;
+		struct word word;
+
+		if (!waiter)
+			continue;
+		word = (struct word){.key = key_of(waiter), .key_length = waiter->key_length, .owner = waiter->owner,
+		                     .owner_length = waiter->owner_length};
+		holder = find(holders, &word, waiter->hash);
+		if (holder && (unsigned)__builtin_popcount(holder->named_by) >= holders->quorum)
+			waiter->named_by = 0;
+	}
+}
+
 bool holders_agree(const struct holders *holders)
 {
 	return holders->lacking == 0;
+}
+
+uint32_t holders_named(const struct holders *holders, unsigned least)
+{
+	uint32_t named = 0;
+
+	for (size_t i = 0; i < holders->size; i++)
+		if (holders->slots[i])
+			named += (unsigned)__builtin_popcount(holders->slots[i]->named_by) >= least;
+	return named;
+}
+
+/* The largest number that a quorum of the masters reaches. */
+static uint32_t quorum_reaches(const struct holders *holders, const uint32_t *waiting)
+{
+	uint32_t reached = 0;
+
+	for (unsigned i = 0; i < holders->masters; i++) {
+		unsigned reach = 0;
+
+		for (unsigned j = 0; j < holders->masters; j++)
+			reach += waiting[j] >= waiting[i];
+		if (reach >= holders->quorum && waiting[i] > reached)
+			reached = waiting[i];
+	}
+	return reached;
+}
+
+uint32_t holders_waiting(const struct holders *holders)
+{
+	return quorum_reaches(holders, holders->waiting);
 }
 
 /* ---- telling ---- */
@@ -254,8 +348,8 @@ static uint64_t common_fence(const struct holders *holders, const struct holder 
 	return common;
 }
 
-static int tell(const struct holders *holders, const struct holder *holder, unsigned unheard, dlock_holder_fn *each,
-                void *arg)
+static int tell(const struct holders *holders, const struct holder *holder, unsigned unheard, uint32_t waiting,
+                dlock_holder_fn *each, void *arg)
 {
 	unsigned named = (unsigned)__builtin_popcount(holder->named_by);
 	/* In the middle of a conversion: what most say. */
@@ -269,6 +363,7 @@ static int tell(const struct holders *holders, const struct holder *holder, unsi
 	    .mode = shared ? LOCK_SH : LOCK_EX,
 	    .masters = named,
 	    .quorum = holders->quorum,
+	    .waiters = waiting,
 	    .data = shared ? NULL : holder->data,
 	    .data_size = shared ? 0 : holder->data_size,
 	    .unheard = unheard,
@@ -290,7 +385,11 @@ static int compare(const void *a, const void *b)
 	const struct holder *x = *(struct holder *const *)a, *y = *(struct holder *const *)b;
 	int order = strcmp(key_of(x), key_of(y));
 
-	return order ? order : strcmp(x->owner, y->owner);
+	if (order)
+		return order;
+	if (x->is_token != y->is_token)
+		return x->is_token ? -1 : 1;
+	return strcmp(x->owner, y->owner); /* a token begins with when it was asked for */
 }
 
 static void sort(struct holders *holders)
@@ -305,14 +404,35 @@ static void sort(struct holders *holders)
 		qsort(holders->slots, count, sizeof(holders->slots[0]), compare);
 }
 
+static bool is_same_key(const struct holder *a, const struct holder *b)
+{
+	return a->key_length == b->key_length && memcmp(key_of(a), key_of(b), a->key_length) == 0;
+}
+
+/* How many wait for the key whose holders begin at `first`: masters may have said so with different holders. */
+static uint32_t waiting_from(const struct holders *holders, size_t first)
+{
+	uint32_t waiting[SERVERS_MAX];
+
+	memcpy(waiting, holders->waiting, sizeof(waiting));
+	for (size_t i = first; i < holders->count && is_same_key(holders->slots[first], holders->slots[i]); i++)
+		for (unsigned j = 0; j < holders->masters; j++)
+			if (holders->slots[i]->named_by >> j & 1)
+				waiting[j] = (uint32_t)waiting_of(holders, holders->slots[i])[j];
+	return quorum_reaches(holders, waiting);
+}
+
 int holders_tell(struct holders *holders, unsigned unheard, dlock_holder_fn *each, void *arg)
 {
+	uint32_t waiting = 0;
 	int told = 0;
 
 	sort(holders);
 	for (size_t i = 0; i < holders->count; i++) {
+		if (i == 0 || !is_same_key(holders->slots[i - 1], holders->slots[i]))
+			waiting = waiting_from(holders, i);
 		told++;
-		if (each && tell(holders, holders->slots[i], unheard, each, arg) != 0)
+		if (each && tell(holders, holders->slots[i], unheard, waiting, each, arg) != 0)
 			break;
 	}
 	return told;

@@ -80,6 +80,7 @@ struct survey_list {
 /* A command whose answer is awaited, as the node's tag. */
 struct sent {
 	struct sent *next; /* free list, or the list of those that could not be sent */
+	struct sent *next_made;
 	struct request request;
 	struct survey *survey; /* NULL: the request is the core's */
 };
@@ -103,6 +104,7 @@ struct cluster {
 	int64_t closed_next_us;                /* none of them has anything to do before */
 	struct timer timer;                    /* quorum and closed attempts */
 	struct timer idle_timer;
+	struct sent *made_sent; /* all there are: some may be without an answer when the cluster is freed */
 	struct sent *free_sent, *failed_sent;
 	struct sent *failed_last;
 	struct survey_list surveys;            /* under way */

@@ -1,5 +1,5 @@
 /*
- * look.h - one look-up: who holds a name, or all names.
+ * look.h - one look-up: who holds a name (and who waits for it), or all names.
  *
  * Owns: the question to each master, the steps through a list, and the holders
  * that were named so far. When it ends is the business of survey.
@@ -19,7 +19,9 @@ struct dlock_looks;
 struct look {
 	struct survey survey;
 	struct holders holders;
+	struct holders waiters;   /* asked for with `who` only */
 	bool lists;               /* all names: `key` is the pattern */
+	bool who;                 /* of one name, also who waits; may be set before look_start() */
 	/* Of a set's: looks.c */
 	struct dlock_looks *set;  /* NULL: of none */
 	struct look *next, *previous;
@@ -29,8 +31,8 @@ struct look {
 
 /* What a look-up has found, apart from it. */
 struct finding {
-	struct holders holders;
-	unsigned unheard;
+	struct holders holders, waiters;
+	unsigned heard, unheard; /* masters */
 	int error; /* 0 or -errno; then there is nothing to tell */
 };
 
@@ -44,6 +46,9 @@ void look_free(struct look *look);
 /* Of one that has ended, with the sentence for people if it has failed; what is found is moved. */
 void look_take(struct look *look, struct finding *ret);
 void look_release(struct look *look);
+/* The whole of one look-up. */
+void look_and_wait(struct cluster *cluster, const struct config *config, const char *name, bool who,
+                   struct finding *ret);
 
 /* Its set is told; in looks.c. */
 void looks_ended(struct look *look);

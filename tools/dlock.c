@@ -2,8 +2,8 @@
  * dlock.c - the command `dlock`: flock(1) for a fleet of machines.
  *
  * Owns: which of its jobs is done. options.c reads the command line, run.c
- * holds a lock around a command with the help of watchdog.c and tree.c, look.c
- * and doctor.c show and mend. All of it sees the library through dlock.h only.
+ * holds a lock around a command with the help of watchdog.c and tree.c, look.c,
+ * who.c, watch.c and doctor.c show and mend. All of it sees the library through dlock.h only.
  */
 #include "look.h"
 #include "options.h"
@@ -46,6 +46,8 @@ static int dispatch(const struct options *options, char **environment)
 		return look_list(options);
 	case ACTION_WHO:
 		return look_who(options);
+	case ACTION_WATCH:
+		return look_watch(options);
 	case ACTION_BREAK:
 		return look_break(options);
 	case ACTION_DOCTOR:

@@ -1,210 +1,29 @@
 /*
- * look.c - --list, --who, --break and --init; see look.h.
+ * look.c - --list, --break and --init; see look.h.
  */
 #include "look.h"
 #include "options.h"
 #include "run.h"
 #include "say.h"
+#include "show.h"
 #include "text.h"
 
 #include <dlock.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#define COLUMNS 9
-
-/* Holders as rows of cells, so that the columns can be aligned. */
-struct table {
-	char *(*rows)[COLUMNS];
-	size_t count, room;
-	unsigned held; /* holders with a majority behind them */
-};
-
-static char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static char *text(const char *format, ...)
-{
-	va_list arguments;
-	char *result;
-	int length;
-
-	va_start(arguments, format);
-	length = vasprintf(&result, format, arguments);
-	va_end(arguments);
-	if (length < 0)
-		say_no_memory();
-	return result;
-}
-
-static int64_t held_ms(const struct dlock_holder *holder)
-{
-	struct timespec now;
-	int64_t ms;
-
-	if (holder->since_us <= 0)
-		return -1;
-	clock_gettime(CLOCK_REALTIME, &now);
-	ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - holder->since_us / 1000;
-	return ms > 0 ? ms : 0; /* the holder's clock may run ahead of ours */
-}
-
-static char *held_text(const struct dlock_holder *holder)
-{
-	long long ms = held_ms(holder), seconds = ms / 1000;
-
-	if (ms < 0)
-		return text("-");
-	if (seconds < 60)
-		return text("%lld.%llds", seconds, ms % 1000 / 100);
-	if (seconds < 3600)
-		return text("%lldm%02llds", seconds / 60, seconds % 60);
-	if (seconds < 86400)
-		return text("%lldh%02lldm", seconds / 3600, seconds / 60 % 60);
-	return text("%lldd%02lldh", seconds / 86400, seconds / 3600 % 24);
-}
-
-static char *shown_or_dash(const char *value)
-{
-	return *value ? text_shown(value) : text("-");
-}
-
-static char *number_or_dash(uint64_t value)
-{
-	return value ? text("%" PRIu64, value) : text("-");
-}
-
-static void grow(struct table *table)
-{
-	void *more;
-
-	if (table->count < table->room)
-		return;
-	table->room = table->room ? table->room * 2 : 64;
-	more = reallocarray(table->rows, table->room, sizeof(*table->rows));
-	if (!more)
-		say_no_memory();
-	table->rows = more;
-}
 
 static int add_row(const struct dlock_holder *holder, void *arg)
 {
-	struct table *table = arg;
-	char **row;
-
-	grow(table);
-	row = table->rows[table->count++];
-	row[0] = text_shown(holder->name);
-	row[1] = text(holder->mode == LOCK_SH ? "shared" : "exclusive");
-	row[2] = shown_or_dash(holder->host);
-	row[3] = number_or_dash(holder->pid > 0 ? (uint64_t)holder->pid : 0);
-	row[4] = shown_or_dash(holder->program);
-	row[5] = held_text(holder);
-	row[6] = number_or_dash(holder->token);
-	row[7] = holder->masters >= holder->quorum ? text("%u", holder->masters) : text("%u (needs %u)", holder->masters, holder->quorum);
-	row[8] = text("%u", holder->waiters);
-	if (holder->masters >= holder->quorum)
-		table->held++;
+	show_holder(arg, holder);
 	return 0;
 }
 
-static void print_row(char *const *row, const size_t *widths)
+static int add_json(const struct dlock_holder *holder, void *arg)
 {
-	for (int column = 0; column < COLUMNS; column++) {
-		int padding = column < COLUMNS - 1 ? (int)(widths[column] - text_width(row[column])) + 2 : 0;
-
-		printf("%s%*s", row[column], padding, "");
-	}
-	putchar('\n');
-}
-
-static void print_table(const struct table *table)
-{
-	static char *const head[COLUMNS] = {
-		(char *)"NAME", (char *)"MODE", (char *)"HOST", (char *)"PID", (char *)"PROGRAM",
-		(char *)"HELD", (char *)"TOKEN", (char *)"MASTERS", (char *)"WAITERS",
-	};
-	size_t widths[COLUMNS];
-
-	for (int column = 0; column < COLUMNS; column++) {
-		widths[column] = text_width(head[column]);
-		for (size_t i = 0; i < table->count; i++)
-			if (text_width(table->rows[i][column]) > widths[column])
-				widths[column] = text_width(table->rows[i][column]);
-	}
-	print_row(head, widths);
-	for (size_t i = 0; i < table->count; i++)
-		print_row(table->rows[i], widths);
-}
-
-static void clear_table(struct table *table)
-{
-	for (size_t i = 0; i < table->count; i++)
-		for (int column = 0; column < COLUMNS; column++)
-			free(table->rows[i][column]);
-	free(table->rows);
-}
-
-/* JSON is printed as a whole or not at all: half an answer looks like one. */
-struct json {
-	FILE *out;
-	char *text;
-	size_t size;
-	unsigned count, held;
-};
-
-static void json_open(struct json *json)
-{
-	memset(json, 0, sizeof(*json));
-	json->out = open_memstream(&json->text, &json->size);
-	if (!json->out)
-		say_no_memory();
-}
-
-static void json_close(struct json *json, bool print)
-{
-	bool failed = ferror(json->out) != 0;
-
-	if (fclose(json->out) != 0 || failed)
-		say_no_memory();
-	if (print)
-		fwrite(json->text, 1, json->size, stdout);
-	free(json->text);
-}
-
-static void json_field(FILE *out, const char *key, const char *value)
-{
-	fprintf(out, "\"%s\": ", key);
-	text_json(out, value);
-	if (!text_is_utf8(value)) {
-		fprintf(out, ", \"%s_hex\": ", key);
-		text_json_hex(out, value);
-	}
-	fputs(", ", out);
-}
-
-static int add_json_holder(const struct dlock_holder *holder, void *arg)
-{
-	struct json *json = arg;
-	FILE *out = json->out;
-
-	fputs(json->count++ ? ",\n  {" : "\n  {", out);
-	json_field(out, "name", holder->name);
-	fprintf(out, "\"mode\": \"%s\", ", holder->mode == LOCK_SH ? "shared" : "exclusive");
-	json_field(out, "host", holder->host);
-	fprintf(out, "\"pid\": %" PRId64 ", ", holder->pid);
-	json_field(out, "program", holder->program);
-	json_field(out, "owner", holder->owner);
-	fprintf(out, "\"since_us\": %" PRId64 ", \"held_ms\": %" PRId64 ", \"ttl_ms\": %" PRId64 ", ", holder->since_us, held_ms(holder), holder->ttl_ms);
-	fprintf(out, "\"token\": %" PRIu64 ", \"masters\": %u, \"quorum\": %u, \"waiters\": %u}", holder->token, holder->masters, holder->quorum, holder->waiters);
-	if (holder->masters >= holder->quorum)
-		json->held++;
+	json_holder(arg, holder);
 	return 0;
 }
 
@@ -215,7 +34,7 @@ static int list_json(const struct options *options)
 
 	json_open(&json);
 	fputs("{\"locks\": [", json.out);
-	if (dlock_list_with(add_json_holder, &json, options->settings) < 0)
+	if (dlock_list_with(add_json, &json, options->settings) < 0)
 		status = say_failure(NULL, errno);
 	fputs(json.count ? "\n]}\n" : "]}\n", json.out);
 	json_close(&json, status == EXIT_SUCCESS);
@@ -224,7 +43,7 @@ static int list_json(const struct options *options)
 
 int look_list(const struct options *options)
 {
-	struct table table = { 0 };
+	struct holder_table table = HOLDER_TABLE_EMPTY;
 	int status = EXIT_SUCCESS;
 
 	if (options->json)
@@ -232,58 +51,9 @@ int look_list(const struct options *options)
 	if (dlock_list_with(add_row, &table, options->settings) < 0)
 		status = say_failure(NULL, errno);
 	else
-		print_table(&table);
-	clear_table(&table);
+		table_print(&table.table, stdout);
+	table_clear(&table.table);
 	return say_flush(status, EX_IOERR);
-}
-
-static int who_json(const struct options *options, const char *shown_name)
-{
-	struct json json, whole;
-	int status = EXIT_SUCCESS;
-
-	json_open(&json);
-	json_open(&whole);
-	if (dlock_query_with(options->name, add_json_holder, &json, options->settings) < 0)
-		status = say_failure(shown_name, errno);
-	fflush(json.out);
-	fputc('{', whole.out);
-	json_field(whole.out, "name", options->name);
-	fprintf(whole.out, "\"held\": %s, \"holders\": [%s%s]}\n", json.held ? "true" : "false", json.text, json.count ? "\n" : "");
-	json_close(&json, false);
-	json_close(&whole, status == EXIT_SUCCESS);
-	if (status == EXIT_SUCCESS && json.held == 0)
-		status = EXIT_FAILURE;
-	return say_flush(status, EX_IOERR);
-}
-
-static int who_table(const struct options *options, const char *shown_name)
-{
-	struct table table = { 0 };
-	int status;
-
-	if (dlock_query_with(options->name, add_row, &table, options->settings) < 0)
-		return say_failure(shown_name, errno);
-	if (table.count)
-		print_table(&table);
-	else
-		printf("%s: free\n", shown_name);
-	status = table.held ? EXIT_SUCCESS : EXIT_FAILURE;
-	clear_table(&table);
-	return say_flush(status, EX_IOERR);
-}
-
-int look_who(const struct options *options)
-{
-	int status = run_check_name(options->name);
-	char *shown_name;
-
-	if (status)
-		return status;
-	shown_name = text_shown(options->name);
-	status = options->json ? who_json(options, shown_name) : who_table(options, shown_name);
-	free(shown_name);
-	return status;
 }
 
 /* Whether somebody at the terminal says yes. Only called when there is one. */
@@ -312,15 +82,15 @@ static int confirm(bool yes, const char *question)
 
 static int break_lock(const struct options *options, const char *shown_name)
 {
-	struct table table = { 0 };
+	struct holder_table table = HOLDER_TABLE_EMPTY;
 	int held = dlock_query_with(options->name, add_row, &table, options->settings);
 	int status;
 
 	if (held < 0)
 		return say_failure(shown_name, errno);
 	if (held > 0)
-		print_table(&table);
-	clear_table(&table);
+		table_print(&table.table, stdout);
+	table_clear(&table.table);
 	status = confirm(options->yes, "Another client may take the lock while this holder still works. Break it?");
 	if (status)
 		return say_flush(status, EX_IOERR);

@@ -21,6 +21,8 @@ enum {
 	OPT_VERBOSE = CHAR_MAX + 1,
 	OPT_LIST,
 	OPT_WHO,
+	OPT_WATCH,
+	OPT_INTERVAL,
 	OPT_BREAK,
 	OPT_DOCTOR,
 	OPT_INIT,
@@ -50,6 +52,8 @@ static const struct option long_options[] = {
 	{ "version", no_argument, NULL, 'V' },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "who", required_argument, NULL, OPT_WHO },
+	{ "watch", no_argument, NULL, OPT_WATCH },
+	{ "interval", required_argument, NULL, OPT_INTERVAL },
 	{ "break", required_argument, NULL, OPT_BREAK },
 	{ "doctor", no_argument, NULL, OPT_DOCTOR },
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -64,6 +68,7 @@ static const struct option long_options[] = {
 	{ "s", no_argument, NULL, 's' },
 	{ "t", required_argument, NULL, 'w' },
 	{ "w", required_argument, NULL, 'w' },
+	{ "wa", required_argument, NULL, 'w' },
 	{ "co", required_argument, NULL, 'E' },
 	{ "con", required_argument, NULL, 'E' },
 	{ "conf", required_argument, NULL, 'E' },
@@ -72,7 +77,7 @@ static const struct option long_options[] = {
 
 /* What is only checked once the whole line has been read. */
 struct flags {
-	bool no_fork, do_close, nonblock, max_ttl, run_option;
+	bool no_fork, do_close, nonblock, max_ttl, run_option, interval;
 };
 
 /* Status -1, and timeout_ms set; else the status. flock(1) lets strtold() read
@@ -102,6 +107,20 @@ static int parse_timeout(const char *text, int *ret_timeout_ms)
 	if (*ret_timeout_ms < INT_MAX && *ret_timeout_ms < milliseconds)
 		(*ret_timeout_ms)++; /* a wait is never shorter than asked for */
 	return -1;
+}
+
+/* From a tenth of a second to a day. */
+static int parse_interval(const char *text, int *ret_interval_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end != text && *end == '\0' && seconds >= 0.1 && seconds <= 86400) {
+		*ret_interval_ms = (int)(seconds * 1000);
+		return -1;
+	}
+	say("invalid interval: '%s' (0.1 to 86400 seconds are expected)", text);
+	return EX_USAGE;
 }
 
 static int parse_conflict_status(const char *text, int *ret_status)
@@ -143,7 +162,7 @@ static int parse_on_loss(struct options *options, const char *text)
 static int choose(struct options *options, enum action action, const char *name)
 {
 	if (options->action != ACTION_RUN && options->action != action) {
-		say("only one of --list, --who, --break, --doctor and --init can be given");
+		say("only one of --list, --who, --watch, --break, --doctor and --init can be given");
 		return EX_USAGE;
 	}
 	options->action = action;
@@ -159,6 +178,11 @@ static int parse_added(int option, struct options *options, struct flags *flags)
 		return choose(options, ACTION_LIST, NULL);
 	case OPT_WHO:
 		return choose(options, ACTION_WHO, optarg);
+	case OPT_WATCH:
+		return choose(options, ACTION_WATCH, NULL);
+	case OPT_INTERVAL:
+		flags->interval = true;
+		return parse_interval(optarg, &options->interval_ms);
 	case OPT_BREAK:
 		return choose(options, ACTION_BREAK, optarg);
 	case OPT_DOCTOR:
@@ -246,10 +270,12 @@ static int check_look(const struct options *options, const struct flags *flags, 
 		say("--json goes with --list, --who and --doctor only");
 	else if (options->yes && options->action != ACTION_BREAK && options->action != ACTION_INIT)
 		say("--yes goes with --break and --init only");
+	else if (flags->interval && options->action != ACTION_WATCH)
+		say("--interval goes with --watch only");
 	else if (flags->max_ttl && options->action != ACTION_INIT)
 		say("--max-ttl goes with --init only");
 	else if (options->action != ACTION_RUN && flags->run_option)
-		say("--list, --who, --break, --doctor and --init take no option that is about running a command");
+		say("--list, --who, --watch, --break, --doctor and --init take no option that is about running a command");
 	else if (options->action != ACTION_RUN && left > 0)
 		say("--list, --who, --break, --doctor and --init take no further argument");
 	else
@@ -304,22 +330,47 @@ static void set_defaults(struct options *options)
 	options->operation = LOCK_EX;
 	options->timeout_ms = -1;
 	options->conflict_status = STATUS_CONFLICT;
+	options->interval_ms = 1000;
 	options->settings = dlock_options_new();
 	if (!options->settings)
 		say_no_memory();
 }
 
+/* The options that follow the names of --watch too: nothing there is a command's. True if there is more to read. */
+static bool take_name(int argc, char **argv, struct options *options)
+{
+	bool rest = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
+
+	if (options->action != ACTION_WATCH)
+		return false;
+	if (options->name_count == 0)
+		options->names = argv + 1; /* read by now, as far as names are put there */
+	while (optind < argc) {
+		options->names[options->name_count++] = argv[optind++];
+		if (!rest)
+			return true;
+	}
+	options->names[options->name_count] = NULL;
+	return false;
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
-	struct flags flags = { false, false, false, false, false };
+	struct flags flags = { .nonblock = false };
 	int option, status;
 
 	set_defaults(ret_options);
+	ret_options->names = argv + argc; /* none */
 	if (argc < 2) {
 		say("not enough arguments");
 		return say_try_help();
 	}
-	while ((option = getopt_long(argc, argv, "+sexnoFuw:E:hV?", long_options, NULL)) != -1) {
+	for (;;) {
+		option = getopt_long(argc, argv, "+sexnoFuw:E:hV?", long_options, NULL);
+		if (option == -1 && take_name(argc, argv, ret_options))
+			continue;
+		if (option == -1)
+			break;
 		if (option == 'h' || option == 'V') {
 			ret_options->action = option == 'h' ? ACTION_HELP : ACTION_VERSION;
 			return -1;
@@ -349,7 +400,7 @@ void options_help(void)
 	fputs("\nUsage:\n"
 	      " dlock [options] NAME COMMAND [ARGUMENT...]\n"
 	      " dlock [options] NAME -c STRING\n"
-	      " dlock --list | --who NAME | --break NAME | --doctor | --init\n"
+	      " dlock --list | --who NAME | --watch [NAME...] | --break NAME | --doctor | --init\n"
 	      "\nRuns a command while it holds a lock that excludes every machine with the same masters.\n"
 	      "\nOptions, as flock(1):\n"
 	      " -s, --shared             get a shared lock\n"
@@ -372,7 +423,9 @@ void options_help(void)
 	      "     --on-loss ACTION     when the lock is lost: stop the command (default), or ignore\n"
 	      "\nTo look and to mend:\n"
 	      "     --list               every lock that is held\n"
-	      "     --who NAME           who holds the lock; status 0: held, 1: free\n"
+	      "     --who NAME           who holds the lock and who waits; status 0: held, 1: free\n"
+	      "     --watch              the list, or the locks named, again and again\n"
+	      "     --interval SECONDS   with --watch: how often (default 1)\n"
 	      "     --break NAME         take the lock away from its holder\n"
 	      "     --doctor             the state of every master; status 1: locks are unsafe\n"
 	      "     --init               declare the masters new, so that they may vote at once\n"

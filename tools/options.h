@@ -14,6 +14,7 @@ enum action {
 	ACTION_RUN,
 	ACTION_LIST,
 	ACTION_WHO,
+	ACTION_WATCH,
 	ACTION_BREAK,
 	ACTION_DOCTOR,
 	ACTION_INIT,
@@ -33,6 +34,9 @@ struct options {
 	bool yes;
 	bool ignore_loss;      /* --on-loss=ignore */
 	const char *name;      /* of the lock; points into argv */
+	char **names;          /* --watch: of the locks, NULL-terminated; points into argv */
+	int name_count;
+	int interval_ms;       /* --interval */
 	const char *config;    /* --config, or NULL */
 	char **command;        /* NULL-terminated; NULL when there is none */
 	char *shell_command[4]; /* what -c runs */

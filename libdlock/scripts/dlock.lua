@@ -19,8 +19,12 @@
 --
 -- Numbers of 16 digits are never passed through tostring(), which corrupts
 -- them: they travel as they came, or through whole().
+--
+-- Each command and each function that is made costs time, and the server does nothing else meanwhile. So
+-- what takes and gives back a lock that nobody else wants comes first, and what only others need after it.
+local call, try = redis.call, redis.pcall
 local operation, epoch, token = ARGV[1], ARGV[2], ARGV[3]
-local time = redis.call('TIME')
+local time = call('TIME')
 local us = time[1] * 1000000 + time[2]
 local ms = (us - us % 1000) / 1000
 local K = KEYS[1]
@@ -32,146 +36,231 @@ local SKEW_US = 2000000 -- of which A tells as well; the same as in core/effect.
 
 local function whole(x) return string.format('%.0f', x) end
 
--- What this server knows of itself and of its cluster.
-local function view()
-  return {1, us, redis.call('GET', EPOCH) or '', redis.call('PTTL', QUARANTINE),
-          redis.call('GET', CLUSTER) or '', redis.call('ZCARD', FENCE)}
-end
-
--- V: look, change nothing.
-if operation == 'V' then return view() end
-
+-- V: look, change nothing: what this server knows of itself and of its cluster.
 -- I: introduce. ARGV: 2 incarnation, 3 durable now ('1', '0', '?'), 4 '1' when
 -- a stored mark of durability may be believed, 5 cluster text, 6 quarantine ms,
 -- 7 which of the masters this is: a mark that was copied from another is none.
 -- N: an operator's word that this server is new; the same arguments.
-if operation == 'I' or operation == 'N' then
+if operation == 'V' or operation == 'I' or operation == 'N' then
   local incarnation, durable, believe = ARGV[2], ARGV[3], ARGV[4]
-  local stored = redis.call('GET', EPOCH)
+  local function view()
+    return {1, us, call('GET', EPOCH) or '', call('PTTL', QUARANTINE),
+            call('GET', CLUSTER) or '', call('ZCARD', FENCE)}
+  end
+  if operation == 'V' then return view() end
+  local stored = call('GET', EPOCH)
   local same = stored and string.sub(stored, 1, #incarnation) == incarnation
   local marked = stored and string.sub(stored, -7) == ':always'
   local own = ':' .. ARGV[7] .. ':always'
   local mark = (durable == '1' or (durable == '?' and same and marked)) and own or ''
   if operation == 'N' then
-    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
-    redis.call('DEL', QUARANTINE)
-    redis.call('SET', CLUSTER, ARGV[5])
+    call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+    call('DEL', QUARANTINE)
+    call('SET', CLUSTER, ARGV[5])
     return view()
   end
   if not same then
     -- The quarantine first: a crash between the two must not skip it. Fences that are left may be old ones:
     -- none counts as more.
     if not (marked and believe == '1' and string.sub(stored, -#own) == own) then
-      redis.call('SET', QUARANTINE, '1', 'PX', ARGV[6])
-      redis.call('DEL', FENCE)
+      call('SET', QUARANTINE, '1', 'PX', ARGV[6])
+      call('DEL', FENCE)
     end
-    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+    call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
   elseif marked ~= (mark ~= '') then
-    redis.call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
+    call('SET', EPOCH, incarnation .. ':' .. whole(us) .. mark)
   end
-  redis.call('SET', CLUSTER, ARGV[5], 'NX')
+  call('SET', CLUSTER, ARGV[5], 'NX')
   return view()
 end
 
--- The type of the value at a key: none, string, zset (ours), other. Readers
--- past their expiry are dropped, and the key lives as long as its last reader.
+-- The key of readers lives as long as the last of them. Whether there is one.
+local function outlast(key)
+  local last = call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+  if last then call('PEXPIREAT', key, last) end
+  return last
+end
+
+-- What is at a key that is no string: none, zset (ours), other. Readers past their expiry are dropped.
 local function settle(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'zset' then
-    return (kind == 'none' or kind == 'string') and kind or 'other'
-  end
-  local first = redis.call('ZRANGE', key, 0, 0)[1]
-  if not string.match(first, '^%x+%-%x+%-') then return 'other' end
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', ms)
-  local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-  if not last[2] then return 'none' end
-  redis.call('PEXPIREAT', key, last[2])
-  return 'zset'
-end
-
--- What travels with the exclusive lock of `owner` at a key: version, and bytes (`field`: d all, h the first 128).
-local function data(key, owner, field)
-  local there = redis.call('HMGET', DATA .. key, 't', 'v', field)
-  if there[1] == owner then return there[2], there[3] end
-end
-
--- Who is at a key: fence, type, then token and milliseconds left of each. Of an exclusive lock, if `field` is
--- given, also what travels with it.
-local function holders(key, field)
-  local kind = settle(key)
-  local found = {key, redis.call('ZSCORE', FENCE, key) or '', kind}
-  if kind == 'string' then
-    found[4], found[5] = redis.call('GET', key), redis.call('PTTL', key)
-    if field then found[6], found[7] = data(key, found[4], field) end
-  elseif kind == 'zset' then
-    local readers = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-    for i = 1, #readers, 2 do
-      found[#found + 1] = readers[i]
-      found[#found + 1] = readers[i + 1] - ms
-    end
-  end
-  return found
+  local first = try('ZRANGE', key, 0, 0, 'WITHSCORES')
+  if first.err then return 'other' end
+  if not first[1] then return 'none' end
+  if not string.match(first[1], '^%x+%-%x+%-') then return 'other' end
+  if tonumber(first[2]) <= ms then call('ZREMRANGEBYSCORE', key, '-inf', ms) end
+  return outlast(key) and 'zset' or 'none'
 end
 
 -- Q: who holds K, and who waits for it in which mode, the first 1,000 in their order; then how many wait.
 -- L: one step of the list of all, ARGV: 2 cursor, 3 pattern; each with how many wait for it.
-if operation == 'Q' then
-  local waiters = {}
-  for i, member in ipairs(redis.call('ZRANGE', QUEUE .. K, 0, 999)) do
-    local mode, waiter = string.match(member, '^(.):%d+:[^:]*:(.+)$')
-    waiters[i] = (mode or '?') .. ':' .. (waiter or member)
-  end
-  return {1, us, holders(K, 'd'), waiters, redis.call('ZCARD', QUEUE .. K)}
-end
-if operation == 'L' then
-  local step = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[3], 'COUNT', 500)
-  local reply = {1, us, step[1]}
-  for _, key in ipairs(step[2]) do
-    if string.sub(key, 1, 6) ~= 'dlock!' then
-      local found = holders(key, 'h')
-      if found[4] and found[5] > 0 then
-        reply[#reply + 1] = found
-        reply[#reply + 1] = redis.call('ZCARD', QUEUE .. key)
+-- B: an operator removes whoever is there. ARGV: 4 ms that the mark must live.
+if operation == 'Q' or operation == 'L' or operation == 'B' then
+  -- Who is at a key: fence, type, then token and milliseconds left of each. Of an exclusive lock, if `field` is
+  -- given, also what travels with it: version, and bytes (d all, h the first 128).
+  local function holders(key, field)
+    local kind = call('TYPE', key).ok == 'string' and 'string' or settle(key)
+    local found = {key, call('ZSCORE', FENCE, key) or '', kind}
+    if kind == 'string' then
+      found[4], found[5] = call('GET', key), call('PTTL', key)
+      local there = field and call('HMGET', DATA .. key, 't', 'v', field)
+      if there and there[1] == found[4] then found[6], found[7] = there[2], there[3] end
+    elseif kind == 'zset' then
+      local readers = call('ZRANGE', key, 0, -1, 'WITHSCORES')
+      for i = 1, #readers, 2 do
+        found[#found + 1] = readers[i]
+        found[#found + 1] = readers[i + 1] - ms
       end
     end
+    return found
   end
-  return reply
+  if operation == 'Q' then
+    local waiters = {}
+    for i, member in ipairs(call('ZRANGE', QUEUE .. K, 0, 999)) do
+      local mode, waiter = string.match(member, '^(.):%d+:[^:]*:(.+)$')
+      waiters[i] = (mode or '?') .. ':' .. (waiter or member)
+    end
+    return {1, us, holders(K, 'd'), waiters, call('ZCARD', QUEUE .. K)}
+  end
+  if operation == 'L' then
+    local step = call('SCAN', ARGV[2], 'MATCH', ARGV[3], 'COUNT', 500)
+    local reply = {1, us, step[1]}
+    for _, key in ipairs(step[2]) do
+      if string.sub(key, 1, 6) ~= 'dlock!' then
+        local found = holders(key, 'h')
+        if found[4] and found[5] > 0 then
+          reply[#reply + 1] = found
+          reply[#reply + 1] = call('ZCARD', QUEUE .. key)
+        end
+      end
+    end
+    return reply
+  end
+  local found = holders(K)
+  local kind = found[3]
+  if kind == 'other' then return {-5, us} end
+  for i = 4, #found, 2 do
+    call('SET', 'dlock!broken:' .. found[i], '1', 'PX', ARGV[4])
+  end
+  if kind ~= 'none' then
+    call('ZADD', FENCE, whole(math.max(tonumber(found[2]) or 0, us) + 1), K)
+    call('DEL', K, DATA .. K)
+  end
+  return {1, us, (#found - 3) / 2}
 end
 
-local kind = settle(K)
-local stored = redis.call('ZSCORE', FENCE, K)
-local fence = stored and tonumber(stored) or nil
-local mine = (kind == 'string' and redis.call('GET', K) == token)
-  or (kind == 'zset' and redis.call('ZSCORE', K, token) ~= false)
+-- What is at K: if it is a string, all in one command; else, if it is not there, whether nobody waits for it either.
+local queue = QUEUE .. K
+local values = call('MGET', K, EPOCH)
+local holder, same_epoch = values[1], values[2] == epoch
+local kind, mine, nobody_waits, fence
+if holder then
+  kind, mine = 'string', holder == token
+elseif call('EXISTS', K, queue) == 0 then
+  kind, nobody_waits = 'none', true
+else
+  kind = settle(K)
+  mine = kind == 'zset' and call('ZSCORE', K, token) ~= false
+end
 
-local function raise(to, text)
-  if not fence or to > fence then
-    redis.call('ZADD', FENCE, text, K)
-    fence = to
+-- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits,
+-- and E of what is there.
+if operation == 'A' and nobody_waits and same_epoch and ARGV[4] == 'X' and not ARGV[12] then
+  local proposal = tonumber(ARGV[6])
+  if proposal > us - ARGV[7] and proposal <= us + ARGV[7]
+      and try('ZADD', FENCE, 'GT', 'CH', ARGV[6], K) == 1 then
+    call('SET', K, token, 'PXAT', whole(ms + ARGV[5]))
+    return {1, us, ARGV[6]}
   end
+elseif operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
+  call('PEXPIREAT', K, whole(ms + ARGV[5]))
+  return {1, us, whole(call('ZSCORE', FENCE, K) or 0)}
 end
 
 -- The version of my data that is here, 0 if none.
-local function version_here() return tonumber(data(K, token, 'v') or 0) end
+local function version_here()
+  local there = call('HMGET', DATA .. K, 't', 'v')
+  return there[1] == token and tonumber(there[2] or 0) or 0
+end
 
 -- Nothing travels any more: what this token had left goes.
-local function unload() if data(K, token, 'v') then redis.call('DEL', DATA .. K) end end
+local function unload() if version_here() > 0 then call('DEL', DATA .. K) end end
+
+-- Takes away what is mine.
+local function give_up()
+  if kind == 'string' then
+    call('DEL', K)
+    kind, holder = 'none', nil
+  else
+    call('ZREM', K, token)
+    kind = settle(K)
+  end
+end
+
+-- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here, 6 its place
+-- in the queue or '', 7 the next fence, 8 offer ms (0: nobody is handed anything).
+-- Deleting comes first: it must work when memory is full. The tombstone refuses a late
+-- acquire of this attempt. Not bound to an epoch: whatever became of this server,
+-- this token must go.
+local had = mine and 1 or 0
+if operation == 'R' then
+  if mine then give_up() end
+  if ARGV[5] == '1' then unload() end
+  if ARGV[6] and ARGV[6] ~= '' then call('ZREM', queue, ARGV[6]) end
+  local tomb = tonumber(ARGV[4])
+  if tomb > 0 and try('ZADD', FENCE, 'XX', 'GT', 'CH', ARGV[4], K) == 1 then
+    fence = tomb
+  elseif tomb > 0 then
+    fence = tonumber(call('ZSCORE', FENCE, K) or nil)
+    -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
+    -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
+    if not fence and (tomb <= us - SKEW_US or not same_epoch or call('EXISTS', QUARANTINE) == 1) then tomb = 0 end
+    if tomb > 0 and (not fence or tomb > fence) then
+      local stored = try('ZADD', FENCE, ARGV[4], K)
+      -- A full memory is no reason to ask again. A master that may not write now, and so kept nothing, may later.
+      if type(stored) == 'table' and string.find(stored.err, 'READONLY', 1, true) then return stored end
+      if type(stored) == 'number' then fence = tomb end
+    end
+  end
+  if us % 64 == 0 then
+    -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
+    -- that jumps ahead for a moment must not make this server forget.
+    local highest = call('ZRANGE', FENCE, -1, -1, 'WITHSCORES')[2] or 0
+    local old = call('ZRANGEBYSCORE', FENCE, '-inf', whole(highest - DAY_US), 'LIMIT', 0, 128)
+    if #old > 0 then call('ZREM', FENCE, unpack(old)) end
+  end
+  if nobody_waits or not ARGV[8] or call('EXISTS', queue) == 0 then return {1, us, had} end
+
+-- For all others a vote is given or taken: only for a client that knows this
+-- incarnation. Atomic with the vote, this is what catches a restart, an old
+-- snapshot, a failover behind the address, a role flip and FLUSHALL.
+elseif not same_epoch then
+  return {-1, us}
+end
+
+if not fence then fence = tonumber(call('ZSCORE', FENCE, K) or nil) end
+
+local function raise(to, text)
+  if not fence or to > fence then
+    call('ZADD', FENCE, text, K)
+    fence = to
+  end
+end
 
 -- The queue's next: {member, mode, ttl ms, channel, token, ticket}, or nil. What is no waiter goes, nor is one whose
 -- token can't be told from another program's member of a set.
 local function head()
   while true do
-    local first = redis.call('ZRANGE', QUEUE .. K, 0, 0, 'WITHSCORES')
+    local first = call('ZRANGE', queue, 0, 0, 'WITHSCORES')
     if not first[1] then return nil end
     local mode, ttl, channel, waiter = string.match(first[1], '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$')
     if mode then return {first[1], mode, tonumber(ttl), channel, waiter, tonumber(first[2])} end
-    redis.call('ZREM', QUEUE .. K, first[1])
+    call('ZREM', queue, first[1])
   end
 end
 
 -- Tells a waiter: whether anybody listens. A waiter to whom this server may not publish is no waiter.
 local function tell(waiter, text)
-  local heard = redis.pcall('PUBLISH', waiter[4], text)
+  local heard = try('PUBLISH', waiter[4], text)
   return type(heard) == 'number' and heard > 0
 end
 
@@ -181,96 +270,40 @@ end
 -- all before: the same on all servers. A server that is not the one that was asked, or that must not vote,
 -- hands over nothing, unless the waiter takes its vote all the same.
 local function hand_over(next, offer, before)
-  if offer <= 0 or redis.call('GET', EPOCH) ~= epoch then return end
+  if offer <= 0 or not same_epoch then return end
   local quarantined
   if not (next <= us + SKEW_US) then next = 0 end
   while kind == 'none' or kind == 'zset' do
     local waiter = head()
     if not waiter or (before and waiter[6] >= before) or (kind == 'zset' and waiter[2] == 'X') then return end
-    if quarantined == nil then quarantined = redis.call('EXISTS', QUARANTINE) == 1 end
+    if quarantined == nil then quarantined = call('EXISTS', QUARANTINE) == 1 end
     if quarantined and string.sub(waiter[4], 1, 17) ~= 'dlock!grants-off-' then return end
     local floor = fence or us - SKEW_US
     local granted = next > floor and next or (waiter[2] == 'X' and floor + 1 or floor)
     local expiry = whole(ms + math.min(waiter[3], offer))
-    redis.call('ZREM', QUEUE .. K, waiter[1])
+    call('ZREM', queue, waiter[1])
     if tell(waiter, table.concat({'G', whole(granted), whole(us), expiry, epoch, waiter[5]}, ' ')) then
       raise(granted, whole(granted))
       if waiter[2] == 'X' then
-        redis.call('SET', K, waiter[5], 'PXAT', expiry)
-        kind = 'string'
+        call('SET', K, waiter[5], 'PXAT', expiry)
+        kind, holder = 'string', waiter[5]
       else
-        redis.call('ZADD', K, expiry, waiter[5])
+        call('ZADD', K, expiry, waiter[5])
         kind = settle(K)
       end
     end
   end
 end
 
--- Leaves the queue.
-local function leave(member) if member and member ~= '' then redis.call('ZREM', QUEUE .. K, member) end end
-
--- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here, 6 its place
--- in the queue or '', 7 the next fence, 8 offer ms (0: nobody is handed anything).
--- Deleting comes first: it must work when memory is full. The tombstone refuses a late
--- acquire of this attempt. Not bound to an epoch: whatever became of this server,
--- this token must go.
 if operation == 'R' then
-  local had = 0
-  if mine then
-    if kind == 'string' then redis.call('DEL', K) kind = 'none' else redis.call('ZREM', K, token) kind = settle(K) end
-    had = 1
-  end
-  if ARGV[5] == '1' then unload() end
-  leave(ARGV[6])
-  local tomb = tonumber(ARGV[4])
-  -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
-  -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
-  if tomb > 0 and not fence and (tomb <= us - SKEW_US or redis.call('GET', EPOCH) ~= epoch
-      or redis.call('EXISTS', QUARANTINE) == 1) then
-    tomb = 0
-  end
-  if tomb > 0 and (not fence or tomb > fence) then
-    local stored = redis.pcall('ZADD', FENCE, ARGV[4], K)
-    -- A full memory is no reason to ask again. A master that may not write now, and so kept nothing, may later.
-    if type(stored) == 'table' and string.find(stored.err, 'READONLY', 1, true) then return stored end
-    if type(stored) == 'number' then fence = tomb end
-  end
-  if ARGV[7] then hand_over(tonumber(ARGV[7]), tonumber(ARGV[8])) end
-  if us % 64 == 0 then
-    -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
-    -- that jumps ahead for a moment must not make this server forget.
-    local highest = redis.call('ZRANGE', FENCE, -1, -1, 'WITHSCORES')[2] or 0
-    local old = redis.call('ZRANGEBYSCORE', FENCE, '-inf', whole(highest - DAY_US), 'LIMIT', 0, 128)
-    if #old > 0 then redis.call('ZREM', FENCE, unpack(old)) end
-  end
+  hand_over(tonumber(ARGV[7]), tonumber(ARGV[8]))
   return {1, us, had}
 end
-
--- B: an operator removes whoever is there. ARGV: 4 ms that the mark must live.
-if operation == 'B' then
-  if kind == 'other' then return {-5, us} end
-  local found = holders(K)
-  for i = 4, #found, 2 do
-    redis.call('SET', 'dlock!broken:' .. found[i], '1', 'PX', ARGV[4])
-  end
-  if kind ~= 'none' then
-    local above = math.max(fence or 0, us) + 1
-    raise(above, whole(above))
-    redis.call('DEL', K)
-    redis.call('DEL', DATA .. K)
-  end
-  return {1, us, (#found - 3) / 2}
-end
-
--- From here on a vote is given or taken: only for a client that knows this
--- incarnation. Atomic with the vote, this is what catches a restart, an old
--- snapshot, a failover behind the address, a role flip and FLUSHALL.
-if redis.call('GET', EPOCH) ~= epoch then return {-1, us} end
 
 -- The oldest of those that read; of many, of the first that end.
 local function oldest_reader()
   local oldest
-  for _, reader in ipairs(redis.call('ZRANGE', K, 0, 63)) do
+  for _, reader in ipairs(call('ZRANGE', K, 0, 63)) do
     if not oldest or reader < oldest then oldest = reader end
   end
   return oldest
@@ -279,19 +312,19 @@ end
 -- Not taken: fence, milliseconds left, who has it ('zset': some that read), the place in the queue (0: none), and
 -- the oldest that is in the way.
 local function busy(rank, ahead)
-  local holder = kind == 'string' and redis.call('GET', K) or kind
-  return {0, us, whole(fence or 0), redis.call('PTTL', K), holder, rank or 0,
-          ahead or (kind == 'zset' and oldest_reader()) or holder}
+  local who = kind == 'string' and holder or kind
+  return {0, us, whole(fence or 0), call('PTTL', K), who, rank or 0,
+          ahead or (kind == 'zset' and oldest_reader()) or who}
 end
 
 -- Joins the queue, or stays in it; the place there, from 1 on, and 0 without one. A memory that is full lets
 -- nobody join, and ends nothing.
 local function enqueue(member, ticket)
   if member == '' then return 0 end
-  local joined = redis.pcall('ZADD', QUEUE .. K, 'NX', ticket, member)
+  local joined = try('ZADD', queue, 'NX', ticket, member)
   if type(joined) ~= 'number' then return 0 end
-  redis.call('PEXPIRE', QUEUE .. K, QUEUE_MS)
-  return redis.call('ZRANK', QUEUE .. K, member) + 1
+  call('PEXPIRE', queue, QUEUE_MS)
+  return call('ZRANK', queue, member) + 1
 end
 
 -- The waiter that goes before one with this ticket, if any does: older, and still there.
@@ -300,7 +333,7 @@ local function ahead_of(ticket, member)
     local waiter = head()
     if not waiter or waiter[1] == member or waiter[6] >= ticket then return nil end
     if tell(waiter, '') then return waiter end
-    redis.call('ZREM', QUEUE .. K, waiter[1])
+    call('ZREM', queue, waiter[1])
   end
 end
 
@@ -314,7 +347,7 @@ local function carry(call, version, bytes, expiry)
     local set = call('HSET', DATA .. K, 't', token, 'v', version, 'd', bytes, 'h', string.sub(bytes, 1, 128))
     if type(set) == 'number' then here = tonumber(version) end
   end
-  if here > 0 then redis.call('PEXPIREAT', DATA .. K, expiry) end
+  if here > 0 then call('PEXPIREAT', DATA .. K, expiry) end
   return here
 end
 
@@ -323,7 +356,7 @@ end
 -- than "held": taken, or handed to who is older.
 if operation == 'P' then
   if mine and (kind == 'string') == (ARGV[4] == 'X') then
-    local ends = kind == 'string' and ms + redis.call('PTTL', K) or redis.call('ZSCORE', K, token)
+    local ends = kind == 'string' and ms + call('PTTL', K) or call('ZSCORE', K, token)
     return {6, us, whole(fence or 0), tonumber(ends)}
   end
   local rank = enqueue(ARGV[5], ARGV[6])
@@ -341,7 +374,7 @@ end
 -- to who is older.
 if operation == 'Y' then
   if mine then
-    if kind == 'string' then redis.call('DEL', K) kind = 'none' else redis.call('ZREM', K, token) kind = settle(K) end
+    give_up()
     unload()
   end
   local rank = enqueue(ARGV[4], ARGV[5])
@@ -358,7 +391,7 @@ if operation == 'A' then
   local proposal, skew, ticket = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
   if proposal > us + skew then return {-2, us, whole(fence or 0)} end
   local ahead
-  if not mine and (kind == 'none' or (mode == 'S' and kind == 'zset')) then
+  if not mine and not nobody_waits and (kind == 'none' or (mode == 'S' and kind == 'zset')) then
     local waiting = head()
     if waiting and waiting[1] ~= ARGV[9] and waiting[6] < ticket then
       hand_over(proposal, tonumber(ARGV[11]), ticket)
@@ -366,9 +399,10 @@ if operation == 'A' then
       if kind == 'zset' and mode == 'S' then ahead = ahead_of(ticket, ARGV[9]) end
     end
   end
+  local function leave() if ARGV[9] ~= '' and not nobody_waits then call('ZREM', queue, ARGV[9]) end end
   local function occupied() return busy(enqueue(ARGV[9], ARGV[10]), ahead and ahead[5]) end
   if mode == 'X' then
-    local alone = kind == 'zset' and mine and redis.call('ZCARD', K) == 1
+    local alone = kind == 'zset' and mine and call('ZCARD', K) == 1
     if not (kind == 'none' or alone or (kind == 'string' and mine)) then return occupied() end
     -- An absent fence counts as the oldest that a client may still propose.
     local floor = fence or us - skew
@@ -377,17 +411,17 @@ if operation == 'A' then
       return {mine and 2 or -3, us, whole(floor)}
     end
     raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
-    redis.call('SET', K, token, 'PXAT', expiry)
-    leave(ARGV[9])
+    call('SET', K, token, 'PXAT', expiry)
+    leave()
     return {1, us, ARGV[6], carry(redis.call, ARGV[12], ARGV[13], expiry)}
   end
   if ahead or not (kind == 'none' or kind == 'zset') then return occupied() end
   if not fence and proposal <= us - skew then return {-3, us, whole(us - skew)} end
   local floor = math.max(tonumber(ARGV[8]), fence or proposal)
   raise(floor, whole(floor))
-  redis.call('ZADD', K, expiry, token)
-  settle(K)
-  leave(ARGV[9])
+  call('ZADD', K, expiry, token)
+  outlast(K)
+  leave()
   return {1, us, whole(floor)}
 end
 
@@ -402,10 +436,10 @@ if operation == 'E' then
   local expiry = whole(ms + ARGV[5])
   local own = tonumber(ARGV[7])
   local vacant = kind == 'none' or (ARGV[4] == 'S' and kind == 'zset' and not mine)
-  local alone = ARGV[4] == 'X' and kind == 'zset' and mine and redis.call('ZCARD', K) == 1
+  local alone = ARGV[4] == 'X' and kind == 'zset' and mine and call('ZCARD', K) == 1
   local repair = (vacant or alone)
     and (ARGV[6] == '1' or (ARGV[6] == 'g' and (fence or us - SKEW_US) <= own))
-    and redis.call('EXISTS', 'dlock!broken:' .. token) == 0
+    and call('EXISTS', 'dlock!broken:' .. token) == 0
   if not repair and (not mine or (ARGV[4] == 'X' and kind ~= 'string')) then return busy() end
   if repair and ARGV[4] == 'X' and ARGV[9] and not ARGV[10] and version_here() < tonumber(ARGV[9]) then
     return {4, us, whole(fence or 0)}
@@ -414,16 +448,17 @@ if operation == 'E' then
   if repair and (fence or own > us - SKEW_US) then raise(own, ARGV[7]) end
   local here
   if ARGV[4] == 'X' then
-    if repair then redis.call('SET', K, token, 'PXAT', expiry) end
+    if repair then call('SET', K, token, 'PXAT', expiry) end
     -- Before the key, if that stays: a full memory refuses the bytes alone, unless something was written already.
     here = carry(redis.pcall, ARGV[9], ARGV[10], expiry)
-    if not repair then redis.call('PEXPIREAT', K, expiry) end
+    if not repair then call('PEXPIREAT', K, expiry) end
   else
     local converted = kind == 'string'
-    if converted then redis.call('DEL', K) end
+    if converted then call('DEL', K) end
     if ARGV[9] then unload() end
-    redis.call('ZADD', K, expiry, token)
-    kind = settle(K)
+    call('ZADD', K, expiry, token)
+    outlast(K)
+    kind = 'zset'
     if converted then hand_over(0, tonumber(ARGV[8])) end
   end
   return {repair and 3 or 1, us, whole(fence or 0), here}

@@ -10,7 +10,7 @@
  *   uH vH cH CH     unlock, verify, dlock_close(), close(2)
  *   dHbytes         data that travels (at most 24 bytes)
  *   rH              dlock_result(), dlock_stat()
- *   qn l bn m i I   query, list, break, masters, init, init by force
+ *   qn hn l bn m i I  query, who, list, break, masters, init, init by force
  *   n n             a set of look-ups: starts one of n and of all, or takes what has ended
  *   tN              N ms pass
  *   wHbytes         the program writes into its descriptor
@@ -707,6 +707,21 @@ static int see_holder(const struct dlock_holder *holder, void *arg)
 	return 0;
 }
 
+static int see_one(const struct dlock_who *one, void *arg)
+{
+	uint32_t *position = arg;
+
+	fuzz_check(one->name && one->owner && one->host && one->program && one->masters >= 1 && one->masters <= world.count);
+	fuzz_check(one->masters + one->unheard <= world.count && one->mode != LOCK_UN && one->reserved == 0);
+	if (one->state == DLOCK_WHO_HOLDER) {
+		fuzz_check(*position == 0 && one->position == 0);
+		return 0;
+	}
+	fuzz_check(one->state == DLOCK_WHO_WAITER && one->position == ++*position && one->position <= one->waiters);
+	fuzz_check(one->ttl_ms == 0 && one->token == 0 && 2 * one->masters > world.count - one->unheard);
+	return 0;
+}
+
 static int see_master(const struct dlock_master *master, void *arg)
 {
 	(void)arg;
@@ -744,9 +759,12 @@ static void look_again(void)
 static void look(char what, char name)
 {
 	char text[2] = {(char)('a' + (unsigned char)name % 3), '\0'};
+	uint32_t position = 0;
 
 	if (what == 'q') {
 		check_call(dlock_query_with(text, see_holder, NULL, options()), ENOLCK);
+	} else if (what == 'h') {
+		check_call(dlock_who_with(text, see_one, &position, options()), ENOLCK);
 	} else if (what == 'l') {
 		check_call(dlock_list_with(see_holder, NULL, options()), ENOLCK);
 	} else if (what == 'm') {
@@ -905,7 +923,7 @@ static void step(const char *line, size_t length)
 		take_lock(d, line[0] == 'x' ? LOCK_EX : LOCK_SH, third);
 	else if (strchr("uvcCdrw", line[0]))
 		call_on(d, line[0], line + (length > 1 ? 2 : 1), length > 2 ? length - 2 : 0);
-	else if (strchr("qlbmiI", line[0]))
+	else if (strchr("qhlbmiI", line[0]))
 		look(line[0], (char)index);
 	else if (line[0] == 'n')
 		look_again();

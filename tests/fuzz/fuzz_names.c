@@ -78,7 +78,7 @@ static void come_back(const char *name, const char *prefix, const char *wanted_k
 	fuzz_check(redisReaderFeed(reader, text, (size_t)length) == REDIS_OK);
 	fuzz_check(redisReaderGetReply(reader, &value) == REDIS_OK && value != NULL);
 	holders_init(&holders, prefix, 1, 1);
-	holders_add(&holders, 0, value, wanted_key);
+	holders_add(&holders, 0, value, wanted_key, 0);
 	expected = name;
 	fuzz_check(holders_tell(&holders, 0, see_name, &count) == 1 && count == 1);
 	holders_clear(&holders);

@@ -105,6 +105,11 @@ static void check_accepted(const struct options *options, int argc, char **argv)
 		check_command(options, argc, argv);
 	if (options->action == ACTION_WHO || options->action == ACTION_BREAK)
 		fuzz_check(options->name && is_argument(options->name, argc, argv));
+	if (options->action == ACTION_WATCH) {
+		fuzz_check(options->interval_ms >= 100 && options->names && !options->names[options->name_count]);
+		for (int i = 0; i < options->name_count; i++)
+			fuzz_check(is_argument(options->names[i], argc, argv));
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

@@ -356,14 +356,25 @@ static int count_holder(const struct dlock_holder *holder, void *arg)
 /* What a look-up makes of it. */
 static void take_holders(const struct value *value)
 {
-	struct holders holders;
+	struct holders holders, waiters;
+	uint32_t named;
 
 	holders_init(&holders, "dlock:", 1, 1);
-	holders_add(&holders, 0, value_at(value, 2), "dlock:a");
-	for (size_t i = 3; i < value_count(value); i++)
-		holders_add(&holders, 0, value_at(value, i), NULL);
-	fuzz_check(holders_agree(&holders));
+	holders_init(&waiters, "dlock:", 1, 1);
+	holders_add(&holders, 0, value_at(value, 2), "dlock:a", run.which);
+	for (size_t i = 3; i < value_count(value); i++) {
+		holders_add(&holders, 0, value_at(value, i), NULL, 1);
+		holders_add_waiters(&waiters, 0, value_at(value, i), "dlock:a");
+	}
+	fuzz_check(holders_agree(&holders) && holders_agree(&waiters));
+	fuzz_check(holders_waiting(&holders) == 0 || holders_waiting(&holders) == run.which);
+	named = holders_named(&waiters, 1);
+	fuzz_check(named == waiters.count);
+	holders_leave_out(&waiters, &holders);
+	fuzz_check(holders_named(&waiters, 1) <= named);
+	fuzz_check(holders_tell(&waiters, 0, NULL, NULL) == (int)named);
 	fuzz_check(holders_tell(&holders, 0, count_holder, NULL) >= 0);
+	holders_clear(&waiters);
 	holders_clear(&holders);
 }
 

@@ -3,7 +3,8 @@
  *
  * One thread polls. A command that has come whole is passed on and its answer
  * awaited, before the next: only one connection is ever busy, and answers can't
- * be mixed up.
+ * be mixed up. What the server says of itself, to who has subscribed, is passed on
+ * as it is.
  */
 #include "tests/harness/liar.h"
 
@@ -239,6 +240,13 @@ static void from_client(struct liar *liar, struct connection *c)
 		end(c);
 }
 
+static void from_server(struct connection *c)
+{
+	c->answer.length = 0;
+	if (!receive(c->upstream, &c->answer) || !send_all(c->client, c->answer.bytes, c->answer.length))
+		end(c);
+}
+
 /* ---- connections ---- */
 
 static int connect_upstream(const char *path)
@@ -288,18 +296,24 @@ static void end_all(struct liar *liar)
 static void *serve(void *argument_)
 {
 	struct liar *liar = argument_;
-	struct pollfd polls[CONNECTIONS_MAX + 2];
+	struct pollfd polls[2 * CONNECTIONS_MAX + 2], *upstreams = polls + CONNECTIONS_MAX + 2;
 	char order;
 
 	for (;;) {
 		for (int i = 0; i < CONNECTIONS_MAX; i++)
 			polls[i] = (struct pollfd){.fd = liar->connections[i].client, .events = POLLIN};
+		for (int i = 0; i < CONNECTIONS_MAX; i++)
+			upstreams[i] = (struct pollfd){.fd = liar->connections[i].upstream, .events = POLLIN};
 		polls[CONNECTIONS_MAX] = (struct pollfd){.fd = liar->listener, .events = POLLIN};
 		polls[CONNECTIONS_MAX + 1] = (struct pollfd){.fd = liar->orders[0], .events = POLLIN};
-		if (poll(polls, CONNECTIONS_MAX + 2, -1) < 0 && errno != EINTR)
+		if (poll(polls, 2 * CONNECTIONS_MAX + 2, -1) < 0 && errno != EINTR)
 			return NULL;
+		/* Before a command: what has come is no answer to it. */
 		for (int i = 0; i < CONNECTIONS_MAX; i++)
-			if (polls[i].fd >= 0 && polls[i].revents)
+			if (upstreams[i].fd >= 0 && upstreams[i].revents)
+				from_server(&liar->connections[i]);
+		for (int i = 0; i < CONNECTIONS_MAX; i++)
+			if (polls[i].fd >= 0 && polls[i].fd == liar->connections[i].client && polls[i].revents)
 				from_client(liar, &liar->connections[i]);
 		if (polls[CONNECTIONS_MAX].revents)
 			accept_one(liar);

@@ -193,6 +193,18 @@ MUTANT(passing_who_waits)
 	model_execute(master, &changed, us, reply);
 }
 
+/* Who is older than the caller goes first, and who is younger as well. */
+MUTANT(letting_all_pass)
+{
+	const struct model_queue *queue = queue_of(master, call);
+	struct model_call changed = *call;
+
+	if (call->operation == 'A' && joins_nothing(master, call) && queue &&
+	    queue->waiters[0].ticket < (int64_t)call->ticket)
+		changed.ticket = (uint64_t)1 << 52;
+	model_execute(master, &changed, us, reply);
+}
+
 /* Of the same age, who is there already does not go first. */
 MUTANT(going_behind_its_equals)
 {
@@ -520,6 +532,15 @@ MUTANT(ending_a_queue_in_use)
 		queue->expiry_ms = expiry_ms;
 }
 
+MUTANT(ending_a_queue_too_soon)
+{
+	struct model_queue *queue = queue_of(master, call);
+
+	if (queue && us / 1000 == queue->expiry_ms)
+		queue->name[0] = '\0';
+	model_execute(master, call, us, reply);
+}
+
 MUTANT(growing_younger)
 {
 	if (call->operation == 'P' && call->place[0] && joins_nothing(master, call) &&
@@ -562,6 +583,7 @@ const struct mutant mutants[] = {
 	{"a busy answer tells a millisecond too few", telling_a_shorter_wait},
 	{"who comes goes before who waits longer", passing_who_waits},
 	{"who comes goes behind who has the same ticket", going_behind_its_equals},
+	{"A hands over to who is younger", letting_all_pass},
 	{"readers pass a writer that waits", reading_past_a_writer_that_waits},
 	{"readers are told that they may pass a writer that waits", promising_to_read_past_a_writer},
 	{"who does not listen is handed the lock", handing_to_the_deaf},
@@ -590,6 +612,7 @@ const struct mutant mutants[] = {
 	{"the first place is 0", counting_places_from_nought},
 	{"nobody of those that read is named", not_naming_who_reads},
 	{"a queue ends though it is used", ending_a_queue_in_use},
+	{"a queue ends a millisecond too soon", ending_a_queue_too_soon},
 	{"who asks again has a new ticket", growing_younger},
 	{"what is no waiter stops the queue", stopped_by_a_stranger},
 	{"a full memory refuses who has no place", refusing_for_want_of_a_place},

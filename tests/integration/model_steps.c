@@ -791,6 +791,7 @@ bool step_words_are_the_librarys(const struct step *step, bool *ret_sent)
 
 	attempt = (struct attempt){.key = call->key, .key_length = strlen(call->key), .mode = request.mode,
 	                           .ticket = call->ticket,
+	                           .waits_for = call->place[0] == 'X' ? MODE_EXCLUSIVE : MODE_SHARED,
 	                           .cargo = {.bytes = (void *)(uintptr_t)call->bytes, .size = call->size,
 	                                     .version = call->version}};
 	memcpy(attempt.token, call->token, sizeof(attempt.token));

@@ -780,14 +780,14 @@ static void say_string(struct say *to, const char *bytes, size_t size)
 	say(to, "\r\n", 2);
 }
 
-/* {1, us, found} for a name; {1, us, "0", found} for the list. */
+/* {1, us, found, {}, 0} for a name; {1, us, "0", found, 0} for the list: nobody waits. say_queue() ends it. */
 static void say_found(struct say *to, bool lists, const char *key, const char *type, int elements)
 {
 	char head[64];
 
 	to->size = 0;
-	say(to, head, (size_t)snprintf(head, sizeof(head), "*%d\r\n:1\r\n:0\r\n%s*%d\r\n", lists ? 4 : 3,
-	                               lists ? "$1\r\n0\r\n" : "", elements));
+	say(to, head, (size_t)snprintf(head, sizeof(head), "*5\r\n:1\r\n:0\r\n%s*%d\r\n", lists ? "$1\r\n0\r\n" : "",
+	                               elements));
 	say_string(to, key, strlen(key));
 	say_string(to, "1000000", 7);
 	say_string(to, type, strlen(type));
@@ -797,6 +797,13 @@ static void say_owner(struct say *to, const char *owner)
 {
 	say_string(to, owner, strlen(owner));
 	say(to, ":500\r\n", 6);
+}
+
+static void say_queue(struct say *to, bool lists)
+{
+	const char *queue = lists ? ":0\r\n" : "*0\r\n:0\r\n";
+
+	say(to, queue, strlen(queue));
 }
 
 static struct say said[TRIO];
@@ -816,10 +823,11 @@ static void say_data(int i, bool lists, const char *version, const char *data, s
 {
 	say_found(&said[i], lists, "dlock:name", "string", version ? 7 : 5);
 	say_owner(&said[i], OWNER);
-	if (!version)
-		return;
-	say_string(&said[i], version, strlen(version));
-	say_string(&said[i], data, size);
+	if (version) {
+		say_string(&said[i], version, strlen(version));
+		say_string(&said[i], data, size);
+	}
+	say_queue(&said[i], lists);
 }
 
 static void expect_data(const char *data, size_t size)
@@ -902,6 +910,7 @@ Test(told, readers_have_no_data)
 		say_owner(&said[i], OWNER);
 		say_owner(&said[i], OWNER "2");
 		say_owner(&said[i], OWNER "3");
+		say_queue(&said[i], false);
 	}
 	lies('Q');
 	cr_assert_eq(look("name"), 3);
@@ -921,12 +930,14 @@ Test(told, answers_about_other_keys)
 		for (int i = 0; i < TRIO; i++) {
 			say_found(&said[i], false, keys[k], "string", 5);
 			say_owner(&said[i], OWNER);
+			say_queue(&said[i], false);
 		}
 		lies('Q');
 		cr_assert_eq(look("name"), 0, "\"%s\" was taken", keys[k]);
 		for (int i = 0; i < TRIO; i++) {
 			say_found(&said[i], true, keys[k], "string", 5);
 			say_owner(&said[i], OWNER);
+			say_queue(&said[i], true);
 		}
 		lies('L');
 		cr_assert_eq(look(NULL), strncmp(keys[k], "dlock:n", 7) == 0, "\"%s\"", keys[k]);
@@ -944,6 +955,7 @@ Test(told, holder_named_twice_by_each)
 		say_owner(&said[i], OWNER);
 		if (i == 0)
 			say_owner(&said[i], OWNER "2");
+		say_queue(&said[i], false);
 	}
 	lies('Q');
 	/* All three have to be heard because of the one whom only one names. */
@@ -955,6 +967,7 @@ Test(told, holder_named_twice_by_each)
 		say_found(&said[i], false, "dlock:name", "zset", 7);
 		say_owner(&said[i], OWNER);
 		say_owner(&said[i], OWNER);
+		say_queue(&said[i], false);
 	}
 	lies('Q');
 	cr_assert(FLEET_UNTIL(look("name") == 1 && kept.last.masters + kept.last.unheard == TRIO, 10000), "%u and %u",

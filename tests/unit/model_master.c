@@ -780,9 +780,9 @@ static void release(struct run *r)
 			raise(r, tomb);
 		r->reply->error = MODEL_OK;
 	}
-	if (!hand_over(r, r->call->next, INT64_MAX))
-		return;
 	collect_fences(r);
+	if (r->reply->error != MODEL_OK || !hand_over(r, r->call->next, INT64_MAX))
+		return;
 	r->reply->code = 1;
 	r->reply->count = r->mine;
 }
@@ -830,8 +830,7 @@ static void break_lock(struct run *r)
 		mark_broken(r, r->key->token);
 		r->reply->count = 1;
 	}
-	/* The script asks settle() once more, to which the set may begin with another's member now. */
-	for (unsigned i = 0; is_readers(r->key, r->ms) && i < r->key->reader_count; i++, r->reply->count++)
+	for (unsigned i = 0; r->kind == KIND_ZSET && i < r->key->reader_count; i++, r->reply->count++)
 		mark_broken(r, r->key->readers[i].token);
 	raise(r, (fence > (uint64_t)r->us ? fence : (uint64_t)r->us) + 1);
 	drop_key(r->data, r->call->key);
@@ -854,8 +853,8 @@ static void set_shared(struct run *r, int64_t expiry_ms)
 	r->key = make_key(r->data, r->call->key);
 	r->key->kind = KIND_ZSET;
 	add_reader(r->key, r->call->token, expiry_ms);
-	r->kind = settle(r->data, r->call->key, r->ms);
-	r->key = find_key(r->data, r->call->key);
+	r->key->expiry_ms = zset_expiry_ms(r->key);
+	r->kind = KIND_ZSET;
 }
 
 /* Joins the queue, where that can be. */

@@ -25,8 +25,8 @@
 
 TestSuite(queue, .timeout = 120);
 
-/* Leases outlast the test, also on a machine that is busy: nothing here ends by itself, unless a test wants it. */
-#define LASTING "ttl=20000 max_ttl=60000 node_timeout=3000 quorum_timeout=20000"
+/* Leases outlast every test, also on a machine that is busy: nothing ends by itself, unless a test wants it. */
+#define LASTING "ttl=300000 max_ttl=600000 node_timeout=3000 quorum_timeout=20000"
 #define MASTERS 5
 #define LATE_MS 20000 /* only what hangs takes as long */
 #define PEERS 12
@@ -48,11 +48,14 @@ static int fds[PEERS];
 		cr_assert_eq(errno, (code), "%s: %s instead of " #code " (%s)", #call, strerror(errno), dlock_error_detail()); \
 	} while (0)
 
+static void begin_as(const struct fleet_setup *setup)
+{
+	cr_assert_eq(fleet_start(&fleet, setup), 0);
+}
+
 static void begin_with(const char *settings, const char *config)
 {
-	const struct fleet_setup setup = {.servers = {.config = config}, .settings = settings};
-
-	cr_assert_eq(fleet_start(&fleet, &setup), 0);
+	begin_as(&(struct fleet_setup){.servers = {.config = config}, .settings = settings});
 }
 
 static void begin(void)
@@ -477,6 +480,36 @@ Test(queue, who_ends_after_its_unlock_holds_nobody_up, .fini = tear_down)
 	cr_assert_eq(write(holder.in, "", 1), 1);
 	end_passer(&holder);
 	all_is_left("passed on");
+}
+
+/* What it sent to masters that had not answered yet is carried out, although its connections are closed. */
+static void end_before_all_have_answered(bool tcp)
+{
+	struct passer holder;
+
+	begin_as(&(struct fleet_setup){.servers = {.tcp = tcp}, .settings = LASTING});
+	for (int i = 0; i < 10; i++) {
+		start_passer(&holder);
+		must_hold(&holder);
+		cr_assert(FLEET_UNTIL(fleet_keys(&fleet, "passed on") == MASTERS, LATE_MS));
+		servers_stop(fleet.servers, i % MASTERS);
+		servers_stop(fleet.servers, (i + 1) % MASTERS);
+		cr_assert_eq(write(holder.in, "", 1), 1);
+		end_passer(&holder);
+		servers_cont(fleet.servers, i % MASTERS);
+		servers_cont(fleet.servers, (i + 1) % MASTERS);
+		all_is_left("passed on");
+	}
+}
+
+Test(queue, who_ends_before_all_have_answered, .fini = tear_down)
+{
+	end_before_all_have_answered(false);
+}
+
+Test(queue, who_ends_before_all_have_answered_tcp, .fini = tear_down)
+{
+	end_before_all_have_answered(true);
 }
 
 /* ---- who dies ---- */

@@ -1050,6 +1050,42 @@ Test(queue, two_masters_that_forget_everything, .fini = tear_down)
 	all_is_left("forgotten");
 }
 
+static void lose_key(int first, int last, const char *name)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "DEL dlock:%s", name);
+	must(fleet_command(&fleet, first, last - first, command));
+}
+
+/* Three masters lose the holder's key, and the waiter has the lock by these. At the others it waits on, until they lose
+ * the key as well, and it sets its own: then it is no waiter any more, and readers pass when it becomes one. */
+Test(queue, who_repairs_its_key_does_not_wait_for_it, .fini = tear_down)
+{
+	int fd;
+
+	begin();
+	fd = open_ready("repaired");
+	start_peers(0, 2, "repaired");
+	must(dlock_lock(fd));
+	cr_assert(FLEET_UNTIL(fleet_keys(&fleet, "repaired") == MASTERS, LATE_MS));
+	line_up(0, LOCK_EX, "repaired", 1);
+	lose_key(0, 3, "repaired");
+	must_get(0);
+	must(peer_call(&peers[0], PEER_VERIFY, fds[0], 0, 0));
+	cr_assert(all_have(0, 3, "repaired", 0) && all_have(3, MASTERS, "repaired", 1));
+	lose_key(3, MASTERS, "repaired");
+	must(peer_call(&peers[0], PEER_VERIFY, fds[0], 0, 0));
+	cr_assert(FLEET_UNTIL(fleet_keys(&fleet, "repaired") == MASTERS, LATE_MS));
+	queue_becomes("repaired", 0);
+	must(peer_lock(&peers[0], fds[0], LOCK_SH));
+	must(peer_lock(&peers[1], fds[1], LOCK_SH | LOCK_NB));
+	unlock(0);
+	unlock(1);
+	must(dlock_close(fd));
+	all_is_left("repaired");
+}
+
 /* ---- grants that are lost ---- */
 
 Test(queue, connections_that_hear_of_grants_are_killed, .fini = tear_down)

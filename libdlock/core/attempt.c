@@ -90,6 +90,21 @@ void attempt_propose(struct attempt *attempt, uint64_t wanted)
 	attempt->highest = wanted > attempt->highest ? wanted : attempt->highest + 1;
 }
 
+bool attempt_may_count(const struct attempt *attempt, unsigned master)
+{
+	return !attempt->votes[master].yield_lost || attempt->quorum->masters[master].introduction.kill_permitted;
+}
+
+void attempt_granted(struct attempt *attempt, unsigned master, uint64_t fence)
+{
+	struct vote *vote = &attempt->votes[master];
+
+	vote->there = vote->touched = true;
+	vote->rank = 0;
+	if (fence > attempt->highest)
+		attempt->highest = fence;
+}
+
 bool attempt_resend(struct attempt *attempt, const struct request *request, const struct answer *answer,
                     int64_t now_us, struct effects *effects)
 {
@@ -191,8 +206,10 @@ bool attempt_voted(struct attempt *attempt, const struct request *request, const
 		cargo_answered(vote, request, answer);
 		vote->unanswered--;
 	}
-	if (request->op == OP_YIELD)
+	if (request->op == OP_YIELD) {
 		vote->yielding = false;
+		vote->yield_lost |= answer->code == CODE_BROKEN;
+	}
 	if (answer->master_us > 0)
 		vote->answered_us = answer->master_us;
 	if (is_old)
@@ -200,7 +217,7 @@ bool attempt_voted(struct attempt *attempt, const struct request *request, const
 	if (is_vote)
 		place_token(vote, answer);
 	else if (answer->code == CODE_MINE)
-		vote->there = true;
+		attempt_granted(attempt, request->master, answer->fence);
 	else if (answer->code == CODE_FREE || answer->code == CODE_BUSY || (request->op == OP_YIELD && answer->code == CODE_YES))
 		vote->there = false;
 	else if (request->op == OP_YIELD && (answer->code == CODE_BROKEN || answer->code == CODE_ERROR))

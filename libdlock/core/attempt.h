@@ -26,6 +26,8 @@
  *  7. What is known of a master is what it has said last by its own clock: answers
  *     and grants come on two connections. A grant counts only if it is later than
  *     the last answer, and an answer that is older than a grant tells nothing.
+ *  8. A Y that was under way when its connection ended may be carried out late, unless that connection could be killed,
+ *     and take away what was handed over since: such a master has no vote in this attempt any more.
  */
 #ifndef DLOCK_ATTEMPT_H
 #define DLOCK_ATTEMPT_H
@@ -75,6 +77,7 @@ struct vote {
 	unsigned rank;        /* its place, as last told; 0: none */
 	bool yielding;        /* a Y is not answered */
 	bool missed;          /* a grant came that could not be judged: rule 7 */
+	bool yield_lost;      /* a connection ended before a Y was answered: rule 8 */
 	int64_t answered_us;  /* the master's clock with the last answer: rule 7 */
 	int64_t granted_us;   /* and with the last grant that counted */
 	uint32_t granted_serial; /* of the attempt's last request when that came */
@@ -123,6 +126,12 @@ struct attempt {
 struct attempt *attempt_new(struct quorum *quorum, const char *key, size_t key_length, const char *token,
                             uint64_t ticket, int64_t ttl_us);
 void attempt_free(struct attempt *attempt);
+
+/* Rule 8. */
+bool attempt_may_count(const struct attempt *attempt, unsigned master);
+
+/* The lock was handed to it with this fence: the tombstone (rule 4) has to be above that, too. */
+void attempt_granted(struct attempt *attempt, unsigned master, uint64_t fence);
 
 /* What it proposes next: `wanted`, but never less than before. The median of the clocks may fall when a master is not heard
  * any more, and the tombstone (rule 4) has to be above all that was proposed. */

@@ -361,7 +361,7 @@ void lock_granted(struct lock *lock, unsigned master, const struct grant *grant,
 	}
 	vote->granted_us = grant->master_us;
 	vote->granted_serial = lock->attempt->serial;
-	vote->there = vote->touched = true;
+	attempt_granted(lock->attempt, master, grant->fence);
 	if (grant->fence > lock->seen_fence)
 		lock->seen_fence = grant->fence;
 	until_us -= lock->settings.lock_delay_us;

@@ -172,13 +172,16 @@ static void extended(struct lock *lock, struct vote *vote, const struct request 
 {
 	int64_t until_us = lease_vote_until_us(request->sent_us, lock->settings.ttl_us);
 
-	if (repaired || vote->doubtful)
+	bool counts = attempt_may_count(lock->attempt, request->master);
+
+	if (repaired || vote->doubtful || !counts)
 		found_gap(lock, vote);
 	vote->doubtful = false;
 	vote->resent = 0;
 	vote->yes_serial = request->serial;
 	/* A clock that moved may end the key early: such a master vouches, but its expiry is not believed. */
-	if (lock->quorum->masters[request->master].standing == STANDING_VOTING && until_us > vote->until_us)
+	counts = counts && lock->quorum->masters[request->master].standing == STANDING_VOTING;
+	if (counts && until_us > vote->until_us)
 		vote->until_us = until_us;
 }
 
@@ -200,8 +203,7 @@ void lock_held_granted(struct lock *lock, unsigned master, const struct grant *g
 {
 	struct vote *vote = &lock->attempt->votes[master];
 
-	vote->rank = 0;
-	if (grant->fence == lock->fence) {
+	if (grant->fence == lock->fence && attempt_may_count(lock->attempt, master)) {
 		vote->proven = true;
 		vote->doubtful = false;
 		vote->until_us = until_us > vote->until_us ? until_us : vote->until_us;

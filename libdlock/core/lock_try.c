@@ -310,6 +310,7 @@ void lock_record(struct lock *lock, const struct request *request, const struct 
 	struct vote *vote = &lock->attempt->votes[request->master];
 	bool votes = lock->quorum->masters[request->master].standing == STANDING_VOTING;
 
+	votes = votes && attempt_may_count(lock->attempt, request->master);
 	switch (answer->code) {
 	case CODE_YES:
 		vote->ballot = votes ? BALLOT_YES : BALLOT_FAILED;

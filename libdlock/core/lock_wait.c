@@ -208,13 +208,12 @@ static void record_mine(struct lock *lock, unsigned master, uint64_t fence, int6
 	struct vote *vote = &lock->attempt->votes[master];
 	bool counts = until_us > now_us && lock->attempt->cargo.version == 0;
 
-	counts = counts && lock->quorum->masters[master].standing == STANDING_VOTING;
+	counts = counts && lock->quorum->masters[master].standing == STANDING_VOTING && attempt_may_count(lock->attempt, master);
 	vote->ballot = counts ? BALLOT_YES : BALLOT_OUTBID;
 	vote->fence = fence;
 	vote->until_us = counts ? until_us : 0;
 	vote->proven = true;
 	vote->doubtful = false;
-	vote->rank = 0;
 	lock->attempt->granted = true;
 }
 

@@ -251,9 +251,25 @@ static void say_holders(struct honest *honest, const char *name, int64_t world_u
 	}
 }
 
+/* Each as the library makes them: mode:ttl ms:channel:token. */
+static void say_waiters(struct honest *honest, const char *name, int64_t world_us)
+{
+	const char *members[MODEL_WAITERS];
+	unsigned count = model_queue(&honest->model, name, world_us, members, MODEL_WAITERS);
+
+	say(honest, "*%u\r\n", count);
+	for (unsigned i = 0; i < count; i++) {
+		const char *token = strchr(strchr(members[i] + 2, ':') + 1, ':') + 1;
+
+		say(honest, "$%zu\r\n%c:%s\r\n", strlen(token) + 2, members[i][0], token);
+	}
+	say(honest, ":%u\r\n", count);
+}
+
 static void say_list(struct honest *honest, int64_t world_us)
 {
 	const struct model_key *keys = honest->model.data.keys;
+	const char *members[MODEL_WAITERS];
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
@@ -262,7 +278,7 @@ static void say_list(struct honest *honest, int64_t world_us)
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
 		if (keys[i].name[0] && model_holds(&honest->model, keys[i].name, NULL, world_us)) {
 			say_holders(honest, keys[i].name, world_us);
-			say(honest, ":0\r\n"); /* how many wait: the model has no queue */
+			say(honest, ":%u\r\n", model_queue(&honest->model, keys[i].name, world_us, members, MODEL_WAITERS));
 		}
 }
 
@@ -361,7 +377,7 @@ static char run_script(struct honest *honest, int64_t world_us)
 	if (call.operation == 'Q') {
 		say(honest, "*5\r\n:1\r\n:%" PRId64 "\r\n", world_us + honest->model.clock_us);
 		say_holders(honest, call.key, world_us);
-		say(honest, "*0\r\n:0\r\n"); /* who waits: the model has no queue */
+		say_waiters(honest, call.key, world_us);
 		return 'Q';
 	}
 	if (strchr("IN", call.operation)) {

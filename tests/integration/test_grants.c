@@ -2,7 +2,8 @@
  * test_grants.c - listeners: the connections on which masters tell what they hand over.
  *
  * Each is driven as in test_node.c: by an epoll, and a clock that can be put forward.
- * What the library makes of grants is tested through its public functions elsewhere.
+ * Then the whole library: that grants find their way to the locks that they are for, which
+ * shows in how soon a waiter has the lock. It would poll only after half a second.
  */
 #include <criterion/criterion.h>
 
@@ -13,15 +14,19 @@
 #include "config.h"
 #include "node.h"
 #include "tests/harness/fake.h"
+#include "tests/harness/fleet.h"
 #include "tests/harness/servers.h"
 #include "tests/harness/tls.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -488,6 +493,232 @@ Test(listener, what_is_no_message)
 	ends_at_text("garbage\r\n");
 	memset(line + 1, 'x', sizeof(line) - 1);
 	ends_at(line, sizeof(line));
+}
+
+/* ---- the way to the locks ---- */
+
+#define MASTERS 5
+#define ROUNDS 10
+#define QUICK_MS 200
+#define LOCKS 20
+
+static struct fleet fleet;
+
+static void tear_fleet_down(void)
+{
+	fleet_end(&fleet);
+}
+
+TestSuite(grants, .fini = tear_fleet_down, .timeout = 60);
+
+#define must(call) cr_assert_eq((call), 0, "%s: %s (%s)", #call, strerror(errno), dlock_error_detail())
+
+static void begin(void)
+{
+	const struct fleet_setup setup = {.servers = {.persistence = SERVERS_ALWAYS}};
+
+	if (servers_require() != 0)
+		cr_skip("no redis-server");
+	cr_assert_eq(fleet_start(&fleet, &setup), 0);
+}
+
+static int open_lock(const char *name, int flags)
+{
+	int fd = dlock_open_with(name, DLOCK_CLOEXEC | flags, fleet.options);
+
+	cr_assert(fd >= 0, "%s", dlock_error_detail());
+	return fd;
+}
+
+/* Channels to which somebody listens, over all masters. */
+static int channels(void)
+{
+	int count = 0;
+
+	for (int i = 0; i < MASTERS; i++) {
+		char *text = servers_command(fleet.servers, i, "PUBSUB CHANNELS dlock!grants-*"), *rest = NULL;
+
+		for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+			count += strncmp(line, "dlock!grants-", 13) == 0 && strlen(line) == 13 + 32;
+		free(text);
+	}
+	return count;
+}
+
+static bool readable(int fd, int most_ms)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+	return poll(&ready, 1, most_ms) == 1;
+}
+
+/* 0, or what went wrong; in a child there is nobody to tell more. */
+static int begin_wait(int fd)
+{
+	return dlock_lock(fd) == -1 && errno == EINPROGRESS ? 0 : 1;
+}
+
+static int end_wait(int fd)
+{
+	if (!readable(fd, 5000) || dlock_result(fd) != 0)
+		return 2;
+	if (dlock_unlock(fd) == 0)
+		return 0;
+	return errno == EINPROGRESS && readable(fd, 5000) && dlock_result(fd) == 0 ? 0 : 3;
+}
+
+/* How often of ROUNDS who waits had the lock soon; -1: it went wrong. */
+static int quick_rounds(void)
+{
+	int a = dlock_open_with("round", DLOCK_CLOEXEC, fleet.options), quick = 0;
+	int b = dlock_open_with("round", DLOCK_CLOEXEC | DLOCK_NONBLOCK, fleet.options);
+
+	for (int i = 0; i < ROUNDS; i++) {
+		if (dlock_lock(a) != 0 || begin_wait(b) != 0)
+			return -1;
+		fleet_sleep_ms(20);
+		if (dlock_unlock(a) != 0)
+			return -1;
+		quick += readable(b, QUICK_MS);
+		if (end_wait(b) != 0)
+			return -1;
+	}
+	return dlock_close(a) == 0 && dlock_close(b) == 0 ? quick : -1;
+}
+
+/* Some may be late, on a busy machine. Who polls is that soon once in four times. */
+static void expect_quick(int quick, int rounds)
+{
+	cr_assert_geq(quick, rounds * 8 / 10, "%d of %d", quick, rounds);
+}
+
+static void listen_now(void)
+{
+	cr_assert_eq(fleet_voting(fleet.options), MASTERS);
+	cr_assert(FLEET_UNTIL(channels() == MASTERS, 5000), "%d", channels());
+}
+
+Test(grants, nobody_listens_before_somebody_waits)
+{
+	int a, b;
+
+	begin();
+	a = open_lock("lazy", 0);
+	b = open_lock("lazy", DLOCK_NONBLOCK);
+	must(dlock_lock(a));
+	must(dlock_verify(a));
+	cr_assert_eq(dlock_flock(b, LOCK_EX | LOCK_NB), -1);
+	cr_assert(readable(b, 5000));
+	cr_assert_eq(dlock_result(b), -1);
+	cr_assert_eq(errno, EWOULDBLOCK);
+	cr_assert_eq(channels(), 0);
+	must(begin_wait(b));
+	cr_assert(FLEET_UNTIL(channels() == MASTERS, 5000), "%d", channels());
+	must(dlock_unlock(a));
+	must(end_wait(b));
+	must(dlock_close(a));
+	must(dlock_close(b));
+}
+
+Test(grants, each_to_its_own_lock)
+{
+	int holders[LOCKS], waiters[LOCKS], quick = 0;
+
+	begin();
+	listen_now();
+	for (int i = 0; i < LOCKS; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "own %d", i);
+		holders[i] = open_lock(name, 0);
+		waiters[i] = open_lock(name, DLOCK_NONBLOCK);
+		must(dlock_lock(holders[i]));
+		must(begin_wait(waiters[i]));
+	}
+	fleet_sleep_ms(50);
+	for (int i = 0; i < LOCKS; i++) {
+		int one = i * 7 % LOCKS;
+
+		cr_assert_not(readable(waiters[one], 0));
+		must(dlock_unlock(holders[one]));
+		quick += readable(waiters[one], QUICK_MS);
+		must(end_wait(waiters[one]));
+		must(dlock_close(holders[one])); /* the tables of descriptors shrink and change */
+		must(dlock_close(waiters[one]));
+	}
+	expect_quick(quick, LOCKS);
+}
+
+/* A place in the queue outlives the connection over which it is told. */
+Test(grants, listeners_that_were_killed)
+{
+	int a, b, quick = 0;
+
+	begin();
+	listen_now();
+	a = open_lock("killed", 0);
+	b = open_lock("killed", DLOCK_NONBLOCK);
+	for (int i = 0; i < ROUNDS; i++) {
+		must(dlock_lock(a));
+		must(begin_wait(b));
+		must(fleet_command(&fleet, 0, MASTERS, "CLIENT KILL TYPE pubsub"));
+		cr_assert(FLEET_UNTIL(channels() == MASTERS, 5000), "%d", channels());
+		fleet_sleep_ms(20);
+		must(dlock_unlock(a));
+		quick += readable(b, QUICK_MS);
+		must(end_wait(b));
+	}
+	expect_quick(quick, ROUNDS);
+	must(dlock_close(a));
+	must(dlock_close(b));
+}
+
+Test(grants, masters_that_were_restarted)
+{
+	begin();
+	listen_now();
+	for (int i = 0; i < MASTERS; i++)
+		must(servers_restart(fleet.servers, i, true));
+	cr_assert(FLEET_UNTIL(fleet_voting(fleet.options) == MASTERS, 5000));
+	cr_assert(FLEET_UNTIL(channels() == MASTERS, 5000), "%d", channels());
+	expect_quick(quick_rounds(), ROUNDS);
+}
+
+/* Who can't be told any more is in no queue, and polls often. */
+Test(grants, listeners_that_are_refused_from_now_on)
+{
+	begin();
+	listen_now();
+	must(fleet_command(&fleet, 0, MASTERS, "ACL SETUSER default -subscribe"));
+	must(fleet_command(&fleet, 0, MASTERS, "CLIENT KILL TYPE pubsub"));
+	fleet_sleep_ms(100);
+	cr_assert_eq(channels(), 0);
+	expect_quick(quick_rounds(), ROUNDS);
+}
+
+/* A child listens for itself, to a channel of its own; its parent goes on. */
+Test(grants, in_a_child_of_fork)
+{
+	int quick, status = 0, ready[2];
+	pid_t child;
+	char byte;
+
+	begin();
+	listen_now();
+	cr_assert_eq(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		quick = quick_rounds();
+		_exit(write(ready[1], "", 1) == 1 && !usleep(500000) && quick >= 0 ? quick : 99);
+	}
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	cr_assert_eq(channels(), 2 * MASTERS);
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status));
+	cr_assert_neq(WEXITSTATUS(status), 99);
+	expect_quick(WEXITSTATUS(status), ROUNDS);
+	expect_quick(quick_rounds(), ROUNDS);
+	cr_assert(FLEET_UNTIL(channels() == MASTERS, 2000), "%d", channels());
 }
 
 /* ---- TLS ---- */

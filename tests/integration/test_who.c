@@ -793,3 +793,25 @@ Test(real, who_comes_and_goes)
 	cr_assert(FLEET_UNTIL(who("real") == 1 && is_held_by(2) && kept.at[0].who.waiters == 0, 20000), "%d", kept.count);
 	end_peers();
 }
+
+/* The same of one process, whose waiters have a channel in common. */
+Test(real, in_one_process)
+{
+	int waiters[3], fd;
+
+	begin("quorum_timeout=60000");
+	fd = hold("real", LOCK_EX);
+	for (int i = 0; i < 3; i++) {
+		waiters[i] = dlock_open_with("real", DLOCK_CLOEXEC | DLOCK_NONBLOCK, fleet.options);
+		cr_assert(dlock_flock(waiters[i], i == 1 ? LOCK_SH : LOCK_EX) == -1 && errno == EINPROGRESS);
+		cr_assert(FLEET_UNTIL(who("real") == 2 + i, 20000), "%d", kept.count);
+		cr_assert_eq(kept.at[1 + i].who.mode, i == 1 ? LOCK_SH : LOCK_EX);
+	}
+	must(dlock_close(fd));
+	for (int i = 0; i < 3; i++) {
+		cr_assert(FLEET_UNTIL(dlock_result(waiters[i]) == 0, 20000), "%s", dlock_error_detail());
+		cr_assert(FLEET_UNTIL(who("real") == 3 - i && kept.at[0].who.token == dlock_token(waiters[i]), 20000), "%d: %d", i, kept.count);
+		must(dlock_close(waiters[i]));
+	}
+	end();
+}

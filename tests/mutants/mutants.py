@@ -276,7 +276,7 @@ def run(arguments, mutants, report):
     with tempfile.TemporaryDirectory(prefix="mutants.") as folder:
         shop = Workshop(folder)
         shop.build_all(arguments.jobs)
-        modes = [mode for mode in ("safety", "beyond", "liveness") if any(mode in m.modes for m in mutants)]
+        modes = [mode for mode in ("safety", "beyond", "liveness", "fair") if any(mode in m.modes for m in mutants)]
         check_unbroken(shop, modes, max(arguments.seeds // 10, 1), arguments.jobs, report)
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
             try:

@@ -573,7 +573,7 @@ static void step_clock(struct sim *sim, unsigned master, struct chance *chance)
 	int64_t by_us;
 
 	for (unsigned i = 0; i < count; i++)
-		stepped += sim->stepped[i];
+		stepped += sim->stepped[i] > 0;
 	if (beyond) {
 		by_us = (int64_t)chance_draw(chance, (uint64_t)spans_us[chance_draw(chance, 6)]);
 	} else if (sim->stepped[master] || stepped + 1 > count - (count / 2 + 1)) {
@@ -583,7 +583,8 @@ static void step_clock(struct sim *sim, unsigned master, struct chance *chance)
 	}
 	if (chance_draw(chance, 2))
 		by_us = -by_us;
-	sim->stepped[master] = sim->foreign_is_off = true;
+	sim->stepped[master]++;
+	sim->foreign_is_off = true;
 	if (sim->has_forgotten[master])
 		sim->broken = true;
 	sim->world->masters[master].clock_us += by_us;

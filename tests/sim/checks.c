@@ -123,7 +123,7 @@ bool sim_any_stepped(const struct sim *sim)
 	bool any = false;
 
 	for (unsigned i = 0; i < sim->world->count; i++)
-		any |= sim->stepped[i];
+		any |= sim->stepped[i] > 0;
 	return any;
 }
 

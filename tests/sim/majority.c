@@ -49,7 +49,33 @@ static void note_fewest(struct sim *sim, struct seat *seat)
 		seat->fewest = count;
 }
 
-/* Within the assumptions, and as long as no master has forgotten. Notes what check_majority_proof() looks at. */
+static int64_t clock_ms(const struct sim *sim, unsigned master)
+{
+	return (master_now_us(sim->world, master) + sim->world->masters[master].clock_us) / 1000;
+}
+
+/* A vote does not count for longer than the key lives, whatever its master's clock says, unless that has stepped since: for
+ * rates that differ there is one per cent, which the holder has taken off. */
+static void check_votes(struct sim *sim, const struct seat *seat)
+{
+	const struct lock *lock = &seat->party->lock;
+	int64_t now_us = client_now_us(seat->party->client), left_us;
+
+	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
+		unsigned master = (seat->party->client->settings.first + i) % sim->world->count;
+		const struct life *life = life_of(sim, master, seat->key, seat->attempt);
+
+		if (lock->attempt->votes[i].until_us <= now_us || !life || life->steps != sim->stepped[master] ||
+		    sim->has_forgotten[master])
+			continue;
+		left_us = (life->until_ms + 1) * 1000 - clock_ms(sim, master) * 1000;
+		if (lock->attempt->votes[i].until_us - now_us > left_us + left_us / 50)
+			sim_violated(sim, "a vote counts for longer than the key lives");
+	}
+}
+
+/* Within the assumptions, and as long as no master has forgotten: also for lock_delay after its end. Notes what
+ * check_majority_proof() looks at. */
 void check_majority(struct sim *sim, struct seat *seat)
 {
 	const struct party *party = seat->party;
@@ -58,11 +84,14 @@ void check_majority(struct sim *sim, struct seat *seat)
 	if (!party || party->lock.state != LOCK_HELD || strcmp(party_token(party), seat->attempt) != 0)
 		return;
 	note_fewest(sim, seat);
+	if (!mode_is_beyond(sim->plan->mode) && sim_any_stepped(sim))
+		check_votes(sim, seat);
 	if (mode_is_beyond(sim->plan->mode) || sim->forgot || sim_any_stepped(sim) ||
 	    !(party_holds(party, MODE_EXCLUSIVE) || party_holds(party, MODE_SHARED)))
 		return;
 	for (unsigned i = 0; i < sim->world->count; i++)
-		count += carries(sim, seat, i);
+		count += model_carries(&sim->world->masters[i], key_names[seat->key], seat->attempt,
+		                       master_now_us(sim->world, i) + party->lock.settings.lock_delay_us);
 	if (count < sim->world->count / 2 + 1)
 		sim_violated(sim, "a lock is held that a majority does not have");
 }
@@ -96,11 +125,6 @@ void check_majority_proof(struct sim *sim, const struct seat *seat)
 
 /* ---- no key outlives its ttl ---- */
 
-static int64_t clock_ms(const struct sim *sim, unsigned master)
-{
-	return (master_now_us(sim->world, master) + sim->world->masters[master].clock_us) / 1000;
-}
-
 static struct life *begin_life(struct sim *sim, unsigned master, unsigned key, const char *token)
 {
 	struct life *life = life_of(sim, master, key, token);
@@ -122,6 +146,7 @@ void majority_handed(struct world *world, unsigned master, const char *key, cons
 	(void)world;
 	life->until_ms = grant->expiry_ms;
 	life->fence = grant->fence;
+	life->steps = ((const struct sim *)context)->stepped[master];
 }
 
 static void prolong(struct sim *sim, unsigned master, unsigned key, const struct model_call *call,
@@ -130,6 +155,7 @@ static void prolong(struct sim *sim, unsigned master, unsigned key, const struct
 	struct life *life = begin_life(sim, master, key, call->token);
 
 	life->until_ms = clock_ms(sim, master) + call->ttl_ms;
+	life->steps = sim->stepped[master];
 	if (call->operation == 'A')
 		life->fence = reply->fence;
 	else if (reply->code == CODE_REPAIRED)

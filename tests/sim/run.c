@@ -134,6 +134,7 @@ static void begin(struct sim *sim, struct world *world, const struct plan *plan,
 	world->draw = draw;
 	world->context = sim;
 	sim->start_us = world->now_us;
+	sim->free_since_us[0] = sim->free_since_us[1] = NEVER_US;
 	check_begin(sim);
 	for (unsigned i = 0; i < plan->count; i++)
 		if (plan->actions[i].what < USE_LOCK && !plan->left_out[i])

@@ -17,7 +17,8 @@
  *             once a master has lost its memory, what the two conditions of
  *             docs/protocol.md leave
  *   liveness  the faults stop, and everybody who waits gets the lock in time
- *   fair      nothing but users, and a network that delays: nobody is overtaken by who came later
+ *   fair      nothing but users, and a network that delays: nobody is overtaken by who came later, nor waits
+ *             for what nobody has, and nothing is lost
  *   no-quarantine, stepping, lying
  *             one of the conditions is broken, by design: the order of the tokens must break
  *             in some run, or the condition would not be needed
@@ -120,6 +121,7 @@ struct seat {
 	int64_t asked_us;        /* fair: since when its call has reached some master */
 	uint64_t ticket;         /* fair: of that call */
 	enum mode wants;
+	unsigned losses;         /* fair: of its party, as last seen */
 	bool lapsed;             /* the lock that was granted last was seen when its time was over */
 	unsigned fewest, fewest_when_asked; /* masters that had it at any time since the grant; until a proof was asked for */
 };
@@ -160,6 +162,7 @@ struct life {
 	char token[TOKEN_MAX];
 	int64_t until_ms;
 	uint64_t fence; /* of the lock */
+	unsigned steps; /* of the master's clock until then */
 };
 
 struct sim {
@@ -168,9 +171,11 @@ struct sim {
 	struct chance chance; /* of the network */
 	struct seat seats[SIM_CLIENTS][SIM_PARTIES];
 	struct history histories[SIM_KEYS];
+	int64_t free_since_us[SIM_KEYS]; /* fair: since when nobody has it, and somebody is in line */
 	struct foreigner foreigner;
 	struct model_data *snapshots[WORLD_MASTERS]; /* NULL: none */
-	bool stepped[WORLD_MASTERS], has_forgotten[WORLD_MASTERS];
+	bool has_forgotten[WORLD_MASTERS];
+	unsigned stepped[WORLD_MASTERS]; /* how often its clock has stepped */
 	bool forgot;        /* some master has lost memory */
 	/* A condition of the order of the tokens is broken ("Fencing tokens"): a master votes that has forgotten and has
 	 * not waited, whose clock has stepped as well, or that has not kept what it says to have kept. */

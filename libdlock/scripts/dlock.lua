@@ -425,6 +425,16 @@ if operation == 'A' then
   return {1, us, whole(floor)}
 end
 
+-- Leaves the queue where the place is not told: who had to wait for this key, has the lock by the others, and sets it
+-- here now. A token begins with its ticket.
+local function leave_by_ticket()
+  local ticket = tonumber(string.match(token, '^%x+') or '', 16)
+  if not ticket then return end
+  for _, member in ipairs(call('ZRANGEBYSCORE', queue, ticket, ticket)) do
+    if string.sub(member, -#token - 1) == ':' .. token then call('ZREM', queue, member) end
+  end
+end
+
 -- E: extend. ARGV: 4 mode, 5 ttl ms, 6 repair ('1', '0', or 'g': only where no
 -- later attempt has left its fence), 7 fence of the lock, 8 offer ms, 9 version of
 -- what travels with it (shared: data of this token may be here), 10 its bytes. 1: it was mine all
@@ -461,6 +471,7 @@ if operation == 'E' then
     kind = 'zset'
     if converted then hand_over(0, tonumber(ARGV[8])) end
   end
+  if repair and not nobody_waits then leave_by_ticket() end
   return {repair and 3 or 1, us, whole(fence or 0), here}
 end
 

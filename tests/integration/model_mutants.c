@@ -507,6 +507,18 @@ MUTANT(waiting_after_giving_up)
 	execute_keeping_the_place(master, call, us, reply, 'R');
 }
 
+MUTANT(waiting_for_what_it_repairs)
+{
+	const struct model_queue *queue = queue_of(master, call);
+	struct model_queue before = {0};
+
+	if (queue)
+		before = *queue;
+	model_execute(master, call, us, reply);
+	if (call->operation == 'E' && reply->code == CODE_REPAIRED && !reply->error && before.count > 0)
+		*model_find_queue(&master->data, call->key, true) = before;
+}
+
 MUTANT(counting_places_from_nought)
 {
 	model_execute(master, call, us, reply);
@@ -609,6 +621,7 @@ const struct mutant mutants[] = {
 	{"P does not tell who has it", not_knowing_what_is_mine},
 	{"who has it still waits", waiting_for_what_it_has},
 	{"who has given up still waits", waiting_after_giving_up},
+	{"who repairs still waits", waiting_for_what_it_repairs},
 	{"the first place is 0", counting_places_from_nought},
 	{"nobody of those that read is named", not_naming_who_reads},
 	{"a queue ends though it is used", ending_a_queue_in_use},

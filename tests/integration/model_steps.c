@@ -343,6 +343,8 @@ static void draw_place(struct steps *steps, const struct model_master *model, st
 		call->ttl_ms = some_ms[draw(steps, COUNT(some_ms))];
 		snprintf(call->place, sizeof(call->place), "%c:%" PRId64 ":%s:%s", call->mode, call->ttl_ms,
 		         channels[draw(steps, COUNT(channels))], call->token);
+		if (chance(steps, 500)) /* as the library does */
+			call->ticket = strtoull(call->token, NULL, 16);
 	}
 }
 

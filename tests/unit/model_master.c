@@ -1005,6 +1005,28 @@ static bool extend_shared(struct run *r, int64_t expiry_ms)
 	return !converted || hand_over(r, 0, INT64_MAX);
 }
 
+/* Its place is not told. False: that ended the script. */
+static bool leave_by_ticket(struct run *r)
+{
+	struct model_queue *queue = queue_of(r);
+	int64_t ticket = (int64_t)strtoull(r->call->token, NULL, 16);
+	size_t length = strlen(r->call->token);
+	char member[PLACE_MAX];
+
+	for (unsigned i = queue ? queue->count : 0; i-- > 0;) {
+		size_t whole = strlen(queue->waiters[i].member);
+
+		if (queue->waiters[i].ticket != ticket || whole <= length ||
+		    queue->waiters[i].member[whole - length - 1] != ':' ||
+		    strcmp(queue->waiters[i].member + whole - length, r->call->token) != 0)
+			continue;
+		snprintf(member, sizeof(member), "%s", queue->waiters[i].member);
+		if (!remove_waiter(r, member))
+			return false;
+	}
+	return true;
+}
+
 static void extend(struct run *r)
 {
 	const struct model_call *call = r->call;
@@ -1032,7 +1054,8 @@ static void extend(struct run *r)
 	}
 	if (!(exclusive ? extend_exclusive(r, repair, expiry_ms) : extend_shared(r, expiry_ms)))
 		return;
-	answer(r, repair ? CODE_REPAIRED : CODE_YES, r->fence ? r->fence->value : 0);
+	if (!repair || leave_by_ticket(r))
+		answer(r, repair ? CODE_REPAIRED : CODE_YES, r->fence ? r->fence->value : 0);
 }
 
 static void on_lock(struct run *r)

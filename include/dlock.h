@@ -141,7 +141,8 @@ int dlock_timedlock(int fd, int operation, int timeout_ms);
  *
  * Releases the lock now, also where copies of the descriptor are open, waits
  * until a majority of the masters has confirmed or did not answer within
- * node_timeout, and closes. The descriptor is closed in every case but EBADF.
+ * node_timeout, and at most 20 ms for the others (a master may not read what a
+ * process sent that has ended), and closes. The descriptor is closed in every case but EBADF.
  * A wait in another thread on this descriptor ends with EBADF. In a child of
  * fork only the child's copy is closed.
  *

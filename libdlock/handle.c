@@ -305,7 +305,7 @@ void handle_begin_close(struct handle *handle)
 {
 	struct user_call *calls = handle->calls, *next;
 
-	handle->closing = true;
+	handle->closing = handle->lock.last = true;
 	handle->calls = NULL;
 	for (; calls; calls = next) {
 		next = calls->next;

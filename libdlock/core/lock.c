@@ -155,12 +155,25 @@ void lock_call(struct lock *lock, enum mode mode, int64_t timeout_us, int64_t no
 		lock_upgrade(lock, now_us);
 }
 
+/* A server that has answered an earlier request to a process that has ended does not read what that has sent behind it:
+ * who may end with its last call waits a little for those that have not confirmed yet, beyond the majority. */
+#define LAST_US 20000
+
+static int64_t release_until_us(const struct lock *lock)
+{
+	bool enough = !lock->releasing || attempt_released(lock->releasing) >= lock->quorum->majority;
+	int64_t timeout_us = lock->settings.node_timeout_us;
+
+	if (enough)
+		timeout_us = !lock->last ? 0 : LAST_US < timeout_us ? LAST_US : timeout_us;
+	return lock->round_us + timeout_us;
+}
+
 static void release_progress(struct lock *lock, int64_t now_us)
 {
 	struct attempt *attempt = lock->releasing;
 
-	if (attempt && attempt_released(attempt) < lock->quorum->majority && attempt_awaits_release(attempt, now_us) &&
-	    now_us < lock->round_us + lock->settings.node_timeout_us)
+	if (attempt && attempt_awaits_release(attempt, now_us) && now_us < release_until_us(lock))
 		return;
 	lock->released = attempt ? attempt_released(attempt) : 0;
 	if (attempt)
@@ -433,7 +446,7 @@ int64_t lock_next_us(const struct lock *lock, int64_t now_us)
 	if (lock->state == LOCK_HELD)
 		return lock_held_next_us(lock, now_us);
 	if (lock->state == LOCK_RELEASING)
-		return lock->round_us + lock->settings.node_timeout_us;
+		return release_until_us(lock);
 	if (lock->call != CALL_LOCK)
 		return NEVER_US;
 	next_us = lock->give_up_us;

@@ -68,6 +68,7 @@ struct lock {
 	struct attempt *releasing; /* RELEASING: owned by the shell */
 	unsigned released;         /* masters that had the last lock back when its unlock call ended */
 	struct attempt *closed;    /* to be taken over by the shell */
+	bool last;                 /* its next unlock call is the last: the process may end with it */
 
 	enum call call;
 	enum mode wanted;

@@ -3056,3 +3056,34 @@ Test(lock, each_allocation_fails_in_turn)
 	cr_assert(nth > 2, "only %ld allocations failed", nth - 1);
 	cr_assert_eq(failed, nth - 1);
 }
+
+/* The process may end with it: what it has sent must have been read. */
+Test(lock, last_unlock_waits_a_little_for_all)
+{
+	struct world *w = world_ready(3, 1);
+	struct party *a = holder_in(w, 0, X);
+
+	world_link(&w->clients[0], 3)->back_us = 5 * MS;
+	world_run(w, 10 * MS);
+	world_zero(w);
+	world_hush(w);
+	a->lock.last = true;
+	party_unlock(a);
+	world_run_until_done(w, a);
+	says(w,
+	     "0.000 a unlocks\n"
+	     "0.000 a asks 1 2 3: R -19999\n"
+	     "0.200 1 to a: released\n"
+	     "0.200 2 to a: released\n"
+	     "5.100 3 to a: released\n"
+	     "5.100 a: done\n");
+	party_lock(a, X, 0);
+	world_run_until_done(w, a);
+	world_hold(&w->clients[0], 3);
+	world_zero(w);
+	world_hush(w);
+	party_unlock(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(world_ms(w), 20);
+	world_free(w);
+}

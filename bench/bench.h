@@ -78,12 +78,14 @@ struct floor;
 
 struct floor *floor_open(struct servers *servers);
 void floor_close(struct floor *floor); /* NULL is fine */
-/* `rounds` times lock and unlock, each a sample: 0 or -1 after a sentence. */
-int floor_run(struct floor *floor, int rounds, struct samples *samples);
+/* `rounds` times a rest, then lock and unlock, which are a sample: 0 or -1 after a sentence. */
+int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samples);
 
 /* ---- two processes that hand one lock to each other: pair.c ---- */
 
 enum phase { PHASE_PAUSE, PHASE_FIRST, PHASE_SECOND, PHASES, PHASE_END };
+
+#define PAIR_HOLD_US 2000 /* from when the other asks */
 
 struct pair;
 

@@ -157,13 +157,16 @@ static int await_quorum(struct floor *floor, const char *wanted)
 	return 0;
 }
 
-int floor_run(struct floor *floor, int rounds, struct samples *samples)
+int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samples)
 {
 	size_t release_size = strlen(floor->release_command);
 
 	for (int round = 0; round < rounds; round++) {
-		int64_t begin_ns = now_ns();
+		int64_t begin_ns;
 
+		if (rest_us)
+			sleep_us(rest_us);
+		begin_ns = now_ns();
 		if (send_all(floor, lock_command, sizeof(lock_command) - 1) < 0 || await_quorum(floor, "+O") < 0 ||
 		    send_all(floor, floor->release_command, release_size) < 0 || await_quorum(floor, ":1") < 0)
 			return -1;

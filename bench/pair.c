@@ -3,7 +3,7 @@
  *
  * A hand-over is the time from the holder's call of dlock_unlock() to the return of
  * the other's dlock_lock(), which had been waiting for a while: the holder sees that
- * the other is about to ask, and holds HOLD_US more, in which the request has come to
+ * the other is about to ask, and holds PAIR_HOLD_US more, in which the request has come to
  * all masters. Between the blocks of a measurement the holder keeps the lock, so that
  * the connections stay as they are.
  */
@@ -16,7 +16,6 @@
 #include "bench/bench.h"
 #include "tests/harness/stress.h"
 
-#define HOLD_US 2000
 #define BLOCK_MS 60000
 
 struct pair {
@@ -56,7 +55,7 @@ static bool hold(struct pair *pair, int me)
 	       (phase != PHASE_END && !atomic_load(&pair->asks[!me])))
 		sleep_us(phase == PHASE_PAUSE ? 5000 : 200);
 	if (phase != PHASE_END)
-		sleep_us(HOLD_US);
+		sleep_us(PAIR_HOLD_US);
 	pair->released_phase = phase;
 	pair->released_by = me;
 	return phase != PHASE_END;

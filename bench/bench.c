@@ -1,0 +1,222 @@
+/*
+ * bench.c - the figures of docs/performance.md, each beside its floor.
+ *
+ * Usage: bench [--json FILE] [--seconds SECONDS] [FIGURE...]
+ * Ends with 0 if all could be measured, whether or not the bars were met.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "tests/harness/stress.h"
+
+#define RESULTS_MAX 64
+
+static const struct {
+	const char *name;
+	int (*measure)(struct bench *bench);
+} figures[] = {
+	{"handover", figure_handover},
+	{"contenders", figure_contenders},
+	{"faults", figure_faults},
+};
+
+#define FIGURES (sizeof(figures) / sizeof(figures[0]))
+
+/* ---- results ---- */
+
+struct line {
+	char figure[64];
+	char unit[8];
+	double ours, floor, limit;
+	enum bar bar;
+};
+
+static struct line lines[RESULTS_MAX];
+static int line_count;
+
+static double ratio(const struct line *line)
+{
+	return line->floor > 0 ? line->ours / line->floor : 0;
+}
+
+static bool met(const struct line *line)
+{
+	switch (line->bar) {
+	case BAR_RATIO_MOST: return line->floor > 0 && ratio(line) <= line->limit;
+	case BAR_RATIO_LEAST: return ratio(line) >= line->limit;
+	case BAR_ADDS_MOST: return line->ours - line->floor <= line->limit;
+	case BAR_NONE: break;
+	}
+	return true;
+}
+
+static void bar_text(const struct line *line, char *text, size_t size)
+{
+	switch (line->bar) {
+	case BAR_RATIO_MOST: snprintf(text, size, "<= %.2f", line->limit); return;
+	case BAR_RATIO_LEAST: snprintf(text, size, ">= %.2f", line->limit); return;
+	case BAR_ADDS_MOST: snprintf(text, size, "+ %.0f %s", line->limit, line->unit); return;
+	case BAR_NONE: snprintf(text, size, "-"); return;
+	}
+}
+
+static const char *verdict(const struct line *line)
+{
+	if (line->bar == BAR_NONE)
+		return "-";
+	return met(line) ? "met" : "missed";
+}
+
+void result(const char *figure, const char *unit, double ours, double floor, enum bar bar, double limit)
+{
+	struct line *line = &lines[line_count];
+	char name[80], text[32];
+
+	if (line_count == RESULTS_MAX)
+		return;
+	line_count++;
+	*line = (struct line){.ours = ours, .floor = floor, .bar = bar, .limit = limit};
+	snprintf(line->figure, sizeof(line->figure), "%s", figure);
+	snprintf(line->unit, sizeof(line->unit), "%s", unit);
+	snprintf(name, sizeof(name), *unit ? "%s (%s)" : "%s%s", figure, unit);
+	bar_text(line, text, sizeof(text));
+	printf("%-44s %10.2f %10.2f %8.2f  %-9s %s\n", name, ours, floor, ratio(line), text, verdict(line));
+	fflush(stdout);
+}
+
+static int write_json(const char *path)
+{
+	FILE *file = fopen(path, "we");
+	double load = 0;
+
+	if (!file) {
+		perror(path);
+		return -1;
+	}
+	if (getloadavg(&load, 1) < 1)
+		load = 0;
+	fprintf(file, "{\"time\": %lld, \"processors\": %ld, \"load\": %.2f, \"results\": [", (long long)time(NULL),
+	        sysconf(_SC_NPROCESSORS_ONLN), load);
+	for (int i = 0; i < line_count; i++) {
+		const struct line *line = &lines[i];
+		char text[32];
+
+		bar_text(line, text, sizeof(text));
+		fprintf(file, "%s\n  {\"figure\": \"%s\", \"unit\": \"%s\", \"ours\": %.4f, \"floor\": %.4f, ", i ? "," : "",
+		        line->figure, line->unit, line->ours, line->floor);
+		fprintf(file, "\"ratio\": %.4f, \"bar\": \"%s\", \"verdict\": \"%s\"}", ratio(line), text, verdict(line));
+	}
+	fprintf(file, "\n]}\n");
+	if (fclose(file) == 0)
+		return 0;
+	perror(path);
+	return -1;
+}
+
+/* ---- samples and time ---- */
+
+void samples_add(struct samples *samples, int64_t ns)
+{
+	if (samples->count < SAMPLES_MAX)
+		samples->ns[samples->count++] = ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+double samples_us(struct samples *samples, double part)
+{
+	int rank = (int)ceil(part * samples->count) - 1;
+
+	if (samples->count == 0)
+		return 0;
+	qsort(samples->ns, (size_t)samples->count, sizeof(samples->ns[0]), compare);
+	return (double)samples->ns[rank < 0 ? 0 : rank] / 1000;
+}
+
+int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void sleep_us(int us)
+{
+	nanosleep(&(struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L}, NULL);
+}
+
+/* ---- the run ---- */
+
+static int measure(struct bench *bench, char **names)
+{
+	int error = 0;
+
+	printf("%-44s %10s %10s %8s  %-9s %s\n", "figure", "ours", "floor", "ratio", "bar", "met/missed");
+	for (size_t i = 0; i < FIGURES; i++) {
+		bool wanted = !*names;
+
+		for (char **name = names; *name; name++)
+			wanted = wanted || strcmp(*name, figures[i].name) == 0;
+		if (wanted && figures[i].measure(bench) < 0) {
+			fprintf(stderr, "bench: %s could not be measured\n", figures[i].name);
+			error = -1;
+		}
+	}
+	return error;
+}
+
+static bool known(const char *name)
+{
+	for (size_t i = 0; i < FIGURES; i++)
+		if (strcmp(name, figures[i].name) == 0)
+			return true;
+	fprintf(stderr, "bench: there is no figure %s\n", name);
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"json", required_argument, NULL, 'j'}, {"seconds", required_argument, NULL, 's'}, {0}};
+	const struct servers_options five = {.count = 5, .tcp = true};
+	struct bench bench = {.seconds = 5};
+	const char *json = NULL;
+	int error = -1, option;
+
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (option == 'j')
+			json = optarg;
+		else if (option == 's')
+			bench.seconds = atof(optarg);
+		else
+			return 2;
+	}
+	for (int i = optind; i < argc; i++)
+		if (!known(argv[i]))
+			return 2;
+	if (!(bench.seconds > 0 && bench.seconds <= 600)) {
+		fprintf(stderr, "bench: --seconds is above 0 and at most 600\n");
+		return 2;
+	}
+	bench.servers = servers_start(&five);
+	bench.options = bench.servers ? stress_options(bench.servers) : NULL;
+	if (bench.options)
+		error = measure(&bench, argv + optind);
+	if (json && line_count && write_json(json) < 0)
+		error = -1;
+	dlock_options_free(bench.options);
+	servers_free(bench.servers);
+	return error ? 1 : 0;
+}

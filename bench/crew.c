@@ -1,0 +1,86 @@
+/* crew.c - processes that use the library, and the memory they share; see bench.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "tests/harness/stress.h"
+
+void *crew_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory != MAP_FAILED)
+		return memory;
+	fprintf(stderr, "bench: no memory to share: %s\n", strerror(errno));
+	return NULL;
+}
+
+pid_t crew_start(int (*work)(void *arg), void *arg)
+{
+	pid_t parent = getpid(), child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Sleeps of 1 ms shall be 1 ms, not 50 µs more. */
+		prctl(PR_SET_TIMERSLACK, 1UL);
+		/* The parent may have ended before the kernel knew what we wanted then. */
+		_exit(getppid() == parent ? work(arg) : 1);
+	}
+	if (child < 0)
+		fprintf(stderr, "bench: no process: %s\n", strerror(errno));
+	return child;
+}
+
+void crew_kill(pid_t *pids, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (pids[i] > 0)
+			kill(pids[i], SIGKILL);
+	for (int i = 0; i < count; i++) {
+		if (pids[i] > 0)
+			waitpid(pids[i], NULL, 0);
+		pids[i] = 0;
+	}
+}
+
+int crew_end(pid_t *pids, int count, int limit_ms)
+{
+	int64_t end_ms = stress_now_ms() + limit_ms;
+	int error = 0;
+
+	for (int i = 0; i < count; i++) {
+		int64_t left_ms = end_ms - stress_now_ms();
+
+		if (pids[i] > 0 && stress_reap(pids[i], left_ms > 0 ? (int)left_ms : 0) != 0)
+			error = -1;
+		pids[i] = 0;
+	}
+	if (error)
+		fprintf(stderr, "bench: a process did not do its work\n");
+	return error;
+}
+
+int crew_open(const struct bench *bench, const char *name)
+{
+	int fd = dlock_open_with(name, DLOCK_CLOEXEC, bench->options);
+	struct dlock_stat stat;
+
+	/* All masters, not a majority only: what is measured is not how a connection comes up. */
+	for (int tries = 0; fd >= 0 && tries < 2000; tries++) {
+		if (dlock_stat(fd, &stat, sizeof(stat)) < 0)
+			break;
+		if (stat.masters > 0 && stat.masters_up == stat.masters)
+			return fd;
+		sleep_us(5000);
+	}
+	fprintf(stderr, "bench: not all masters of %s are there: %s\n", name, dlock_error_detail());
+	return -1;
+}

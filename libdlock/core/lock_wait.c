@@ -265,7 +265,7 @@ void lock_wait_answered(struct lock *lock, const struct request *request, const 
 	} else {
 		lock_record(lock, request, answer, now_us);
 	}
-	if (vote->ballot == BALLOT_YES || vote->ballot == BALLOT_OUTBID)
+	if (vote->ballot == BALLOT_YES || vote->ballot == BALLOT_OUTBID || vote->ballot == BALLOT_FREE)
 		wake_early(lock, now_us);
 	lock_wait_judge(lock, now_us);
 }

@@ -288,7 +288,8 @@ local function hand_over(next, offer, before)
         call('SET', K, waiter[5], 'PXAT', expiry)
         kind, holder = 'string', waiter[5]
       else
-        call('ZADD', K, expiry, waiter[5])
+        -- Never earlier: it may be there already, by a repair.
+        call('ZADD', K, 'GT', expiry, waiter[5])
         kind = settle(K)
       end
     end

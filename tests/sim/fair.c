@@ -11,8 +11,8 @@
 
 #include "sim.h"
 
-/* Who begins to listen just when a lock is given back, and is in no queue yet, finds that out by its next poll. */
-#define IDLE_MAX_US (100 * MS)
+/* A few messages of up to 2 ms, and the back-off of those that split the masters. */
+#define IDLE_MAX_US (40 * MS)
 
 static bool is_queued(struct sim *sim, const struct seat *seat, unsigned master, const char *token)
 {
@@ -52,8 +52,11 @@ static void note_line(struct sim *sim, struct seat *seat)
 		seat->in_line_us = seat->asked_us = NEVER_US;
 	seat->ticket = attempt->ticket;
 	seat->wants = party->lock.wanted;
-	/* Who does not wait overtakes, but is not overtaken. */
-	if (seat->in_line_us == NEVER_US && !party->lock.try_only && is_in_line(sim, seat))
+	/* Who does not wait overtakes, but is not overtaken; nor is who has left the line: it gave a vote back where it was in no
+	 * queue yet. */
+	if (party->lock.try_only || !is_in_line(sim, seat))
+		seat->in_line_us = NEVER_US;
+	else if (seat->in_line_us == NEVER_US)
 		seat->in_line_us = sim_us(sim);
 }
 
@@ -92,8 +95,8 @@ static void check_idle(struct sim *sim, unsigned key)
 			if (!seat->party || seat->key != key)
 				continue;
 			held |= seat->party->lock.state == LOCK_HELD || seat->party->lock.state == LOCK_RELEASING;
-			/* What is handed to who may not count a majority is of no use until the offer ends. */
-			held |= seat->in_line_us != NEVER_US && !may_have_it(seat);
+			/* What is handed to who may not count a majority, or was taken before that was so, is of no use until it ends. */
+			held |= seat->party->lock.call == CALL_LOCK && !may_have_it(seat);
 			wanted |= seat->in_line_us != NEVER_US && seat->party->lock.call == CALL_LOCK;
 		}
 	if (held || !wanted)

@@ -61,9 +61,6 @@ static void check_votes(struct sim *sim, const struct seat *seat)
 	const struct lock *lock = &seat->party->lock;
 	int64_t now_us = client_now_us(seat->party->client), left_us;
 
-	/* FIXME: of readers, too: mode safety, seeds 67993 and 69677. */
-	if (lock->held != MODE_EXCLUSIVE)
-		return;
 	for (unsigned i = 0; i < lock->quorum->settings.count; i++) {
 		unsigned master = (seat->party->client->settings.first + i) % sim->world->count;
 		const struct life *life = life_of(sim, master, seat->key, seat->attempt);
@@ -147,9 +144,8 @@ void majority_handed(struct world *world, unsigned master, const char *key, cons
 	struct life *life = begin_life(context, master, strcmp(key, key_names[1]) == 0, grant->token);
 
 	(void)world;
-	/* FIXME: a reader that a repair (E) has set already is still in the queue, and the offer then ends its key early,
-	 * before its vote: mode safety, seed 67993, without this condition. */
-	if (life->until_ms < grant->expiry_ms || life->fence != grant->fence)
+	/* It may be there already, by a repair, and then for longer. */
+	if (life->until_ms < grant->expiry_ms)
 		life->until_ms = grant->expiry_ms;
 	life->fence = grant->fence;
 	life->steps = ((const struct sim *)context)->stepped[master];

@@ -655,6 +655,7 @@ static bool tell(struct run *r, const char *channel, const struct model_grant *g
 static void put_waiter(struct run *r, const struct place *place, int64_t expiry_ms)
 {
 	bool exclusive = place->mode == 'X';
+	const struct model_reader *reader;
 
 	if (exclusive)
 		drop_key(r->data, r->call->key);
@@ -666,7 +667,9 @@ static void put_waiter(struct run *r, const struct place *place, int64_t expiry_
 		return;
 	}
 	r->key->kind = KIND_ZSET;
-	add_reader(r->key, place->token, expiry_ms);
+	reader = find_reader(r->key, place->token);
+	if (!reader || reader->expiry_ms < expiry_ms)
+		add_reader(r->key, place->token, expiry_ms);
 	r->kind = settle(r->data, r->call->key, r->ms);
 	r->key = find_key(r->data, r->call->key);
 }

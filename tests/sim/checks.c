@@ -270,6 +270,22 @@ static bool was_released(const struct sim *sim, unsigned master, const char *tok
 	return false;
 }
 
+/* Who has given back is in no queue any more, unless a late request of a connection that could not be killed has put it
+ * there again. Then it has the lock there for a while: docs/protocol.md, "Known holes". */
+static void handed(struct world *world, unsigned master, const char *key, const struct model_grant *grant, void *context)
+{
+	struct sim *sim = context;
+
+	majority_handed(world, master, key, grant, context);
+	if (!was_released(sim, master, grant->token))
+		return;
+	if (!world->clients[0].links[0].no_kill && !sim->has_forgotten[master])
+		sim_violated(sim, "a lock was handed to who has given it back");
+	for (unsigned i = 0; i < sim->released_count && i < RELEASED_MAX; i++)
+		if (sim->released[i].master == master && strcmp(sim->released[i].token, grant->token) == 0)
+			sim->released[i].token[0] = '\0';
+}
+
 /* As long as it is there it does not go back: late requests bring older versions. (Where it has ended with the
  * lease, one of an ended connection that could not be killed may set both anew, as they were when it was sent.) */
 static void check_loaded(struct sim *sim, unsigned master, const struct model_call *call)
@@ -348,7 +364,7 @@ void check_begin(struct sim *sim)
 	sim->world->check = check_step;
 	sim->world->granted = granted;
 	sim->world->executed = executed;
-	sim->world->handed = majority_handed;
+	sim->world->handed = handed;
 }
 
 /* One that comes anew may be the first to find that a master was flushed, and wait for M. */

@@ -36,6 +36,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 SOURCES = ["libdlock/core/*.c", "libdlock/token.c", "tests/unit/core_fixture.c", "tests/unit/model_master.c", "tests/sim/*.c"]
 SEEDS = 100000
+NEAR = 200
 A_RUN_ENDS_WITHIN_S = 900  # else it hangs where the simulator does not see it
 
 
@@ -48,6 +49,7 @@ class Mutant:
         self.name = name
         self.rule = ""
         self.modes = []
+        self.near = 0  # a seed that has found it, if those are rare
         self.changes = []  # [file, old text, new text]
 
     def __str__(self):
@@ -70,6 +72,8 @@ def read_mutants(path):
             continue
         elif line.startswith("mode "):
             mutants[-1].modes = line.split()[1:]
+        elif line.startswith("near "):
+            mutants[-1].near = int(line.split()[1])
         elif line.startswith("file "):
             file = line.split()[1]
         elif kind in "-+ " and file:
@@ -164,10 +168,10 @@ class Workshop:
         self.link(objects.values(), folder / "sim")
         return folder / "sim"
 
-    def simulate(self, program, mode, seeds, jobs=1):
+    def simulate(self, program, mode, seeds, jobs=1, first=1):
         """The seed and the violation; None, None: there was none."""
-        status, output = self.call([str(program), "--mode", mode, "--seeds", str(seeds), "--once", "--no-story", "--jobs",
-                                    str(jobs)])
+        status, output = self.call([str(program), "--mode", mode, "--first", str(first), "--seeds", str(seeds), "--once",
+                                    "--no-story", "--jobs", str(jobs)])
         found = re.search(r"^# (.*); again with: sim --mode \S+ --seed (\d+)$", output, re.MULTILINE)
         if found:
             return int(found.group(2)), found.group(1)
@@ -197,7 +201,11 @@ def try_mutant(shop, mutant, seeds, tell):
         result.wrong = wrong
         try:
             if program:
-                result.seed, result.what = shop.simulate(program, result.mode, seeds)
+                # Where it was found before first: a rare one takes as long as all others together.
+                if mutant.near:
+                    result.seed, result.what = shop.simulate(program, result.mode, 2 * NEAR, first=max(1, mutant.near - NEAR))
+                if not result.caught:
+                    result.seed, result.what = shop.simulate(program, result.mode, seeds)
                 result.wrong = "" if result.caught else f"it survives {seeds} seeds"
         except Wrong as why:
             result.wrong = str(why)

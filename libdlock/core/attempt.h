@@ -88,8 +88,7 @@ struct vote {
 	uint32_t yes_serial;  /* of the last E that was answered 1 or 3 */
 	uint64_t fence;       /* with BALLOT_YES */
 	int64_t until_us;     /* the vote is good until then; 0: no vote */
-	bool other_holder;    /* BUSY: holder_hash is set */
-	uint64_t holder_hash;
+	uint64_t holder_hash; /* BUSY */
 	bool older;           /* BUSY: somebody with an older ticket, or with none, is in the way */
 	bool foreign;         /* BUSY: the holder is none of ours */
 	int64_t free_at_us;   /* BUSY: when the key there ends; NEVER_US */

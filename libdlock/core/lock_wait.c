@@ -57,11 +57,10 @@ static bool is_registered(const struct lock *lock, unsigned *ret)
 
 static bool waits_for_foreign(const struct lock *lock)
 {
-	unsigned count = 0;
-
 	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
-		count += lock->attempt->votes[i].ballot == BALLOT_BUSY && lock->attempt->votes[i].foreign;
-	return count > 0;
+		if (lock->attempt->votes[i].ballot == BALLOT_BUSY && lock->attempt->votes[i].foreign)
+			return true;
+	return false;
 }
 
 /* Rule 4. */
@@ -220,11 +219,9 @@ static void record_mine(struct lock *lock, unsigned master, uint64_t fence, int6
 /* The rest of the grants is under way, or there will be none. */
 static void wake_early(struct lock *lock, int64_t now_us)
 {
-	int64_t early_us = now_us + EARLY_US;
+	int64_t trips_us = 2 * quorum_longest_rtt_us(lock->quorum);
+	int64_t early_us = now_us + (trips_us > EARLY_US ? trips_us : EARLY_US);
 
-	for (unsigned i = 0; i < lock->quorum->settings.count; i++)
-		if (now_us + 2 * lock->quorum->masters[i].best_rtt_us > early_us)
-			early_us = now_us + 2 * lock->quorum->masters[i].best_rtt_us;
 	if (lock->state == LOCK_WAIT && early_us < lock->wake_us)
 		lock->wake_us = early_us;
 }

@@ -273,14 +273,21 @@ int64_t quorum_until_us(const struct quorum *quorum, unsigned index, int64_t exp
 	return lease_vote_until_us(m->heard_sent_us, expiry_us - m->heard_master_us);
 }
 
-int64_t quorum_offer_us(const struct quorum *quorum)
+int64_t quorum_longest_rtt_us(const struct quorum *quorum)
 {
-	int64_t offer_us = OFFER_MIN_US;
+	int64_t longest_us = 0;
 
 	for (unsigned i = 0; i < quorum->settings.count; i++)
-		if (OFFER_TRIPS * quorum->masters[i].best_rtt_us > offer_us)
-			offer_us = OFFER_TRIPS * quorum->masters[i].best_rtt_us;
-	return offer_us;
+		if (quorum->masters[i].best_rtt_us > longest_us)
+			longest_us = quorum->masters[i].best_rtt_us;
+	return longest_us;
+}
+
+int64_t quorum_offer_us(const struct quorum *quorum)
+{
+	int64_t trips_us = OFFER_TRIPS * quorum_longest_rtt_us(quorum);
+
+	return trips_us > OFFER_MIN_US ? trips_us : OFFER_MIN_US;
 }
 
 bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us)

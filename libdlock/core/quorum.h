@@ -162,6 +162,8 @@ bool quorum_clock_fits(const struct quorum *quorum, unsigned index, int64_t mast
 /* Until when a vote is good that ends at `expiry_us` by the master's clock: counted from the last answer that told that
  * clock, never from the receipt of the vote. 0: never. */
 int64_t quorum_until_us(const struct quorum *quorum, unsigned index, int64_t expiry_us);
+/* Of all masters, as far as is known; 0: of none. */
+int64_t quorum_longest_rtt_us(const struct quorum *quorum);
 /* For how long who is handed a lock has it at first: time to learn of it, and to prolong it. */
 int64_t quorum_offer_us(const struct quorum *quorum);
 

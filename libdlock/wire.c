@@ -254,6 +254,7 @@ static bool is_answer(int64_t code, const struct value *value)
 	case CODE_MINE:
 		return is_fence(fence) && expiry > 0 && expiry <= MS_MAX;
 	case CODE_YES:
+	case CODE_KEPT:
 	case CODE_REPAIRED:
 		return is_fence(fence) && version_of(value) >= 0;
 	case CODE_OUTBID:
@@ -324,7 +325,8 @@ void wire_answer(struct answer *ret, enum node_answer kind, const struct value *
 	code = value_integer(value_at(value, 0), CODE_ERROR);
 	if (!is_answer(code, value))
 		return;
-	ret->code = (int)code;
+	ret->kept = code == CODE_KEPT;
+	ret->code = ret->kept ? CODE_YES : (int)code;
 	take_answer(ret, value);
 }
 

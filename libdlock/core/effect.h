@@ -66,6 +66,7 @@ enum code {
 	CODE_BARE = 4,        /* E: not repaired, since the bytes that travel with the lock were not sent along */
 	CODE_FREE = 5,        /* P: an A would be answered by something else than "held" */
 	CODE_MINE = 6,        /* P: it was taken, or handed over, before */
+	CODE_KEPT = 7,        /* A: as YES, and it was mine already; in an answer: YES, and `kept` */
 	CODE_EPOCH = -1,      /* the master is not the one that we know */
 	CODE_SKEWED = -2,     /* the proposal lies too far in the master's future */
 	CODE_REJECTED = -3,   /* free, but the fence is above the proposal */
@@ -79,6 +80,7 @@ enum code {
 
 struct answer {
 	int code;
+	bool kept;         /* YES to A: the key was mine already */
 	int64_t master_us; /* the master's clock; 0 when it did not tell */
 	uint64_t fence;
 	uint64_t version;         /* YES, REPAIRED to A, E: of the data that is there; 0: none */

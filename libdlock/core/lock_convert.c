@@ -11,9 +11,9 @@
  * While a conversion to EX is under way nothing is renewed: its A's extend the
  * lease, and an E in the old mode would undo what they did.
  *
- * An A that is accepted says nothing of whether the shared lock was still there: it may
- * have set the key anew. So after a conversion that has failed such a master is no proof
- * of the shared lock (lock_held.c, "verify").
+ * An A that is accepted may have set the key anew, unless it says that it was there still. So
+ * after a conversion that has failed such a master is no proof of the shared lock (lock_held.c,
+ * "verify").
  *
  * What travels with an exclusive lock travels with those A's, and goes from each
  * master with the renewal that makes the lock shared there.
@@ -140,12 +140,12 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 {
 	struct vote *vote = &lock->attempt->votes[request->master];
 	int64_t until_us = vote->until_us;
-	bool proven = vote->proven;
+	bool proven = vote->proven, doubtful = vote->doubtful;
 
 	if (!attempt_voted(lock->attempt, request, answer))
 		return;
 	if (request->serial != vote->last_serial || vote->ballot != BALLOT_ASKED) {
-		vote->doubtful |= answer->code == CODE_YES;
+		vote->doubtful |= answer->code == CODE_YES && !answer->kept;
 		return;
 	}
 	if (attempt_resend(lock->attempt, request, answer, now_us, lock->effects))
@@ -155,8 +155,9 @@ void lock_upgrade_answered(struct lock *lock, const struct request *request, con
 	vote->proven = proven;
 	if (vote->until_us < until_us)
 		vote->until_us = until_us;
-	if (answer->code == CODE_YES || answer->code == CODE_BROKEN || answer->code == CODE_ERROR)
-		vote->doubtful = true;
+	/* lock_record() has taken the vote for one of a lock that begins. */
+	vote->doubtful = doubtful || (answer->code == CODE_YES && !answer->kept) || answer->code == CODE_BROKEN ||
+	                 answer->code == CODE_ERROR;
 	judge_upgrade(lock, now_us);
 }
 

@@ -186,12 +186,15 @@ static void extended(struct lock *lock, struct vote *vote, const struct request 
 }
 
 /* A vote that came when the claim had been made. With the fence of the claim it is as good as those before: the
- * master has accepted it above everything that it had granted until then. */
+ * master has accepted it above everything that it had granted until then. So is one of a master that has kept what it
+ * had handed over. */
 static void late_vote(struct lock *lock, struct vote *vote, const struct request *request,
                       const struct answer *answer, int64_t now_us)
 {
+	bool kept = answer->kept && vote->proven && !vote->doubtful;
+
 	lock_record(lock, request, answer, now_us);
-	vote->proven = answer->code == CODE_YES && answer->fence == lock->fence;
+	vote->proven = answer->code == CODE_YES && (answer->fence == lock->fence || kept);
 	vote->doubtful = false;
 	if (!vote->proven)
 		found_gap(lock, vote);
@@ -247,7 +250,7 @@ void lock_held_answered(struct lock *lock, const struct request *request, const 
 	} else if (request->op == OP_ACQUIRE) {
 		if (request->serial == vote->last_serial)
 			late_vote(lock, vote, request, answer, now_us);
-		else if (answer->code == CODE_YES) {
+		else if (answer->code == CODE_YES && !answer->kept) {
 			/* A renewal was sent behind it, and its answer follows. One with another fence is of a round before, or
 			 * of a conversion that has failed: it may have set the key anew. */
 			vote->proven |= answer->fence == lock->fence;

@@ -386,7 +386,8 @@ end
 -- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal, 7 accepted
 -- skew us, 8 floor (shared: raise the fence to at least this), 9 place in the queue
 -- for who would wait, or '', 10 ticket, 11 offer ms, 12 version and 13 bytes of what
--- travels with it, if anything does. Who waits longer goes first.
+-- travels with it, if anything does. Who waits longer goes first. 1: taken; 7: taken,
+-- and it was mine already, in whichever mode.
 if operation == 'A' then
   local mode, expiry = ARGV[4], whole(ms + ARGV[5])
   local proposal, skew, ticket = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
@@ -414,7 +415,7 @@ if operation == 'A' then
     raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
     call('SET', K, token, 'PXAT', expiry)
     leave()
-    return {1, us, ARGV[6], carry(redis.call, ARGV[12], ARGV[13], expiry)}
+    return {mine and 7 or 1, us, ARGV[6], carry(redis.call, ARGV[12], ARGV[13], expiry)}
   end
   if ahead or not (kind == 'none' or kind == 'zset') then return occupied() end
   if not fence and proposal <= us - skew then return {-3, us, whole(us - skew)} end
@@ -423,7 +424,7 @@ if operation == 'A' then
   call('ZADD', K, expiry, token)
   outlast(K)
   leave()
-  return {1, us, whole(floor)}
+  return {mine and 7 or 1, us, whole(floor)}
 end
 
 -- Leaves the queue where the place is not told: who had to wait for this key, has the lock by the others, and sets it

@@ -166,7 +166,7 @@ static bool is_vote(size_t at)
 	if (array.kind != SAID_ARRAY || array.integer < 3)
 		return false;
 	element = next_value(&at);
-	if (!as_number(&element, &number) || (number != CODE_YES && number != CODE_REPAIRED))
+	if (!as_number(&element, &number) || (number != CODE_YES && number != CODE_KEPT && number != CODE_REPAIRED))
 		return false;
 	element = next_value(&at); /* the clock: any value, but only a flat one is told of here */
 	if (element.kind == SAID_ARRAY || element.kind == SAID_BAD)

@@ -185,7 +185,7 @@ static void say_vote(struct honest *honest, const struct model_call *call, const
 	bool versioned = yes && !yields && call->mode == 'X' && call->version > 0, mine = reply->code == CODE_MINE;
 
 	say(honest, "*%d\r\n:%d\r\n:%" PRId64 "\r\n", reply->code == CODE_BUSY ? 7 : versioned || mine || yields ? 4 : 3,
-	    reply->code, reply->us);
+	    reply->kept ? CODE_KEPT : reply->code, reply->us);
 	say_number(honest, reply->fence);
 	if (reply->code == CODE_BUSY) {
 		say(honest, ":%" PRId64 "\r\n", reply->pttl_ms);

@@ -305,7 +305,11 @@ static bool parse_view(const redisReply *reply, struct model_reply *ret)
 /* Each code with just the elements that it has. */
 static bool parse_vote(const redisReply *reply, const struct model_call *call, struct model_reply *ret)
 {
-	bool carries = (ret->code == CODE_YES || ret->code == CODE_REPAIRED) && call->mode == 'X' && call->version > 0;
+	bool carries;
+
+	ret->kept = ret->code == CODE_KEPT;
+	ret->code = ret->kept ? CODE_YES : ret->code;
+	carries = (ret->code == CODE_YES || ret->code == CODE_REPAIRED) && call->mode == 'X' && call->version > 0;
 
 	if (ret->code == CODE_EPOCH)
 		return reply->elements == 2;

@@ -190,6 +190,7 @@ static const char *differs(const struct model_reply *a, const struct model_reply
 	if (a->error != MODEL_OK)
 		return NULL;
 	return a->code != b->code                       ? "code"
+	       : a->kept != b->kept                     ? "whether it was there before"
 	       : a->us != b->us                         ? "clock"
 	       : a->fence != b->fence                   ? "fence"
 	       : a->version != b->version               ? "version"

@@ -268,7 +268,7 @@ static void put_answer(struct world *world, const struct client *client, const s
 	switch (answer->code) {
 	case CODE_BUSY: put(world, "busy, %s %lld ms", owner_of(world, answer->holder), (long long)answer->pttl_ms); break;
 	case CODE_YES:
-		put(world, request->op == OP_RELEASE ? "released" : request->op == OP_YIELD ? "yielded" : "yes");
+		put(world, request->op == OP_RELEASE ? "released" : request->op == OP_YIELD ? "yielded" : answer->kept ? "kept" : "yes");
 		break;
 	case CODE_OUTBID: put(world, "outbid"); break;
 	case CODE_REPAIRED: put(world, "repaired"); break;
@@ -627,6 +627,7 @@ static void answer_of(struct answer *answer, const struct model_reply *reply)
 		return;
 	}
 	answer->code = reply->code;
+	answer->kept = reply->kept;
 	answer->master_us = reply->us;
 	answer->fence = reply->fence;
 	answer->version = reply->version;

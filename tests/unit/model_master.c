@@ -883,6 +883,7 @@ static void acquire_exclusive(struct run *r)
 		leave(r);
 		carry(r, r->ms + r->call->ttl_ms);
 		answer(r, CODE_YES, proposal);
+		r->reply->kept = r->mine;
 	}
 }
 
@@ -906,6 +907,7 @@ static void acquire_shared(struct run *r, const char *ahead)
 	set_shared(r, r->ms + r->call->ttl_ms);
 	leave(r);
 	answer(r, CODE_YES, floor);
+	r->reply->kept = r->mine;
 }
 
 /* Who waits longer gets it first. `ret`, `*ret_ahead`: one that keeps this one off all the same. False: that ended

@@ -63,6 +63,7 @@ enum model_error { MODEL_OK, MODEL_NOSCRIPT, MODEL_OOM, MODEL_READONLY, MODEL_BU
 struct model_reply {
 	enum model_error error; /* else the rest */
 	int code;
+	bool kept; /* A, yes: it was there before */
 	int64_t us;
 	uint64_t fence;
 	uint64_t version; /* A, E: of the data that is there */

@@ -180,8 +180,8 @@ Test(lock, a_reader_writes_its_fence_back_where_fences_differ)
 	        "11.200 2 to b: yes +1\n"
 	        "11.200 3 to b: yes +501\n"
 	        "16.000 b asks 1 2 3: A S +16000 floor +501\n"
-	        "16.200 2 to b: yes +501\n"
-	        "16.200 3 to b: yes +501\n"
+	        "16.200 2 to b: kept +501\n"
+	        "16.200 3 to b: kept +501\n"
 	        "16.200 b has S +501 until 1004.000\n");
 	cr_assert_eq(model_fence(world_master(w, 2), "db"), b->lock.fence);
 	cr_assert_eq(model_fence(world_master(w, 3), "db"), b->lock.fence);
@@ -250,8 +250,8 @@ Test(lock, rejected_proposals_are_raised_above_the_largest_and_own_keys_stay)
 	        "11.200 4 to a: rejected +300001\n"
 	        "11.200 5 to a: rejected +400001\n"
 	        "11.200 a asks 1 2 3 4 5: A X +400002 floor +400001\n"
-	        "11.400 1 to a: yes +400002\n"
-	        "11.400 2 to a: yes +400002\n"
+	        "11.400 1 to a: kept +400002\n"
+	        "11.400 2 to a: kept +400002\n"
 	        "11.400 3 to a: yes +400002\n"
 	        "11.400 a has X +400002 until 999.200\n"
 	        "11.400 4 to a: yes +400002\n"
@@ -785,7 +785,7 @@ Test(lock, proposal_leaps_over_a_floor_that_moves)
 	        "0.200 3 to a: yes +0\n"
 	        "0.200 a asks 2 3: A X +101501 floor +100100\n"
 	        "0.400 2 to a: yes +101501\n"
-	        "0.400 3 to a: yes +101501\n"
+	        "0.400 3 to a: kept +101501\n"
 	        "0.400 a has X +101501 until 988.200\n");
 	world_free(w);
 }
@@ -1742,6 +1742,27 @@ Test(lock, conversion_that_failed_proves_nothing)
 	world_free(w);
 }
 
+/* But where it was accepted although the key was there, that has had no gap. */
+Test(lock, conversion_that_failed_is_no_gap_where_the_key_was_kept)
+{
+	struct world *w = world_ready(3, 2);
+	struct party *a = holder_in(w, 0, S), *b = party_in(w, 1);
+
+	world_break(&w->clients[1], 3, false);
+	party_lock(b, S, 0); /* at 1 and 2 */
+	world_run(w, 1 * MS);
+	world_link(&w->clients[0], 3)->there_us = world_link(&w->clients[0], 3)->back_us = 50;
+	party_lock(a, X, 0);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, EWOULDBLOCK);
+	world_run(w, 1 * MS);
+	model_delete(world_master(w, 1), "db");
+	party_verify(a); /* 2 and 3 are proof */
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
+	world_free(w);
+}
+
 /* The lock that begins with it is proven by those that have accepted it. */
 Test(lock, conversion_begins_the_proof_anew)
 {
@@ -1821,10 +1842,10 @@ Test(lock, only_reader_becomes_a_writer_in_place)
 	says(w,
 	        "0.000 a wants X\n"
 	        "0.000 a asks 1 2 3: A X +0\n"
-	        "0.200 1 to a: yes +0\n"
-	        "0.200 2 to a: yes +0\n"
+	        "0.200 1 to a: kept +0\n"
+	        "0.200 2 to a: kept +0\n"
 	        "0.200 a has X +0 until 988.000\n"
-	        "0.200 3 to a: yes +0\n");
+	        "0.200 3 to a: kept +0\n");
 	cr_assert(lock_token(&a->lock) > token);
 	party_verify(a);
 	world_run_until_done(w, a);
@@ -1892,7 +1913,7 @@ Test(lock, conversion_that_won_some_masters_is_undone_there)
 	says(w,
 	        "0.000 a wants X\n"
 	        "0.000 a asks 1 2 3: A X +0\n"
-	        "0.100 3 to a: yes +0\n"
+	        "0.100 3 to a: kept +0\n"
 	        "0.200 1 to a: busy, zset 999 ms\n"
 	        "0.200 2 to a: busy, zset 999 ms\n"
 	        "0.200 a asks 1 2 3: E S -11000\n"
@@ -2737,10 +2758,10 @@ Test(data, set_during_the_round_the_masters_are_asked_anew)
 	        "0.200 1 to a: yes +0, data 1\n"
 	        "0.200 2 to a: yes +0, data 1\n"
 	        "0.200 3 to a: yes +0, data 1\n"
-	        "0.350 1 to a: yes +150, data 2\n"
-	        "0.350 2 to a: yes +150, data 2\n"
+	        "0.350 1 to a: kept +150, data 2\n"
+	        "0.350 2 to a: kept +150, data 2\n"
 	        "0.350 a has X +150 until 988.150\n"
-	        "0.350 3 to a: yes +150, data 2\n");
+	        "0.350 3 to a: kept +150, data 2\n");
 	world_free(w);
 }
 
@@ -2800,13 +2821,13 @@ Test(data, set_during_a_conversion_the_masters_are_asked_anew)
 	        "0.000 a asks 1 2 3: A X +0\n"
 	        "0.150 a sets its data meanwhile\n"
 	        "0.150 a asks 1 2 3: A X +150, data 1 sent\n"
-	        "0.200 1 to a: yes +0\n"
-	        "0.200 2 to a: yes +0\n"
-	        "0.200 3 to a: yes +0\n"
-	        "0.350 1 to a: yes +150, data 1\n"
-	        "0.350 2 to a: yes +150, data 1\n"
+	        "0.200 1 to a: kept +0\n"
+	        "0.200 2 to a: kept +0\n"
+	        "0.200 3 to a: kept +0\n"
+	        "0.350 1 to a: kept +150, data 1\n"
+	        "0.350 2 to a: kept +150, data 1\n"
 	        "0.350 a has X +150 until 988.150\n"
-	        "0.350 3 to a: yes +150, data 1\n");
+	        "0.350 3 to a: kept +150, data 1\n");
 	world_free(w);
 }
 
@@ -2950,6 +2971,81 @@ Test(grants, after_the_claim_are_proof_only_with_its_fence)
 		cr_assert_eq(effects.list[0].request.op, OP_EXTEND);
 		world_free(w);
 	}
+}
+
+/* Its own A, which was under way when the grants came, raises the fence of what was handed over, and says so. */
+Test(grants, are_proof_although_an_acquire_was_under_way)
+{
+	struct world *w = world_ready(3, 3);
+	struct party *a = party_in(w, 1);
+
+	party_lock(party_in(w, 0), X, -1);
+	world_run(w, 1 * MS);
+	party_lock(a, X, -1);
+	world_run(w, 10 * MS);
+	for (unsigned m = 1; m <= 3; m++)
+		model_delete(world_master(w, m), "db");
+	a->lock.wake_us = client_now_us(a->client);
+	world_zero(w);
+	world_run(w, 150);
+	party_lock(party_in(w, 2), X, 0);
+	world_run(w, 400);
+	says(w,
+	        "0.000 b asks 1 2 3: P X\n"
+	        "0.150 c wants X\n"
+	        "0.150 c asks 1 2 3: A X +151\n"
+	        "0.200 1 to b: free\n"
+	        "0.200 2 to b: free\n"
+	        "0.200 b asks 1 2 3: A X +200\n"
+	        "0.200 3 to b: free\n"
+	        "0.350 1 grants b +151\n"
+	        "0.350 2 grants b +151\n"
+	        "0.350 b asks 1 2 3: E X +151\n"
+	        "0.350 b has X +151 until 987.901\n"
+	        "0.350 3 grants b +151\n"
+	        "0.350 1 to c: busy, b 1000 ms\n"
+	        "0.350 2 to c: busy, b 1000 ms\n"
+	        "0.350 c asks 3: R +152\n"
+	        "0.350 c: EWOULDBLOCK\n"
+	        "0.350 3 to c: busy, b 1000 ms\n"
+	        "0.400 1 to b: kept +200\n"
+	        "0.400 2 to b: kept +200\n"
+	        "0.400 3 to b: kept +200\n"
+	        "0.550 1 to b: yes +200\n"
+	        "0.550 2 to b: yes +200\n"
+	        "0.550 3 to b: yes +200\n");
+	party_verify(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, 0);
+	world_free(w);
+}
+
+/* The same, but the key was gone at a majority when the A came: it has set it anew. */
+Test(grants, are_no_proof_where_an_acquire_has_set_the_key_anew)
+{
+	struct world *w = world_ready(3, 3);
+	struct party *a = party_in(w, 1);
+
+	party_lock(party_in(w, 0), X, -1);
+	world_run(w, 1 * MS);
+	party_lock(a, X, -1);
+	world_run(w, 10 * MS);
+	for (unsigned m = 1; m <= 3; m++)
+		model_delete(world_master(w, m), "db");
+	a->lock.wake_us = client_now_us(a->client);
+	world_run(w, 150);
+	party_lock(party_in(w, 2), X, 0);
+	for (unsigned m = 1; m <= 3; m++)
+		world_link(a->client, m)->there_us = 500;
+	world_run(w, 300); /* handed over, and the A is under way */
+	cr_assert(party_holds(a, X));
+	model_delete(world_master(w, 1), "db");
+	model_delete(world_master(w, 2), "db");
+	world_run(w, 5 * MS);
+	party_verify(a);
+	world_run_until_done(w, a);
+	cr_assert_eq(a->error, ESTALE);
+	world_free(w);
 }
 
 /* ---- out of memory ---- */

@@ -248,7 +248,8 @@ class Run:
             self.look_after()
 
     def finish(self):
-        """Everybody gives back; after the longest lease nothing may be left."""
+        """Everybody gives back; after the longest lease nothing may be left. By the clock that a master had
+        when it was farthest ahead: what somebody who was killed had there then ends by that clock."""
         with ThreadPoolExecutor(len(self.clients)) as pool:
             list(pool.map(Client.finish, self.clients))
         for mount in self.mounts:
@@ -256,6 +257,7 @@ class Run:
         self.write(f"end {boot_ns()}")
         time.sleep(MAX_TTL + 0.5)
         for server in self.servers.values():
+            server.set_clock(server.farthest_us)
             for key in server.keys_of_locks():
                 self.write(f"left {server.number} {key}")
 

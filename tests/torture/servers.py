@@ -80,12 +80,14 @@ class Server:
         self.snapshots = os.path.join(run, "servers", "snapshots")
         self.clock = os.path.join(self.folder, "clock")
         self.process = None
+        self.farthest_us = 0
         os.makedirs(self.folder)
         os.makedirs(self.snapshots, exist_ok=True)
         self.set_clock(0)
 
     def set_clock(self, us):
         """Moves its clock to `us` from ours. In place: the server has it mapped."""
+        self.farthest_us = max(self.farthest_us, us)
         if not os.path.exists(self.clock):
             with open(self.clock, "wb") as file:
                 file.write(bytes(8))

@@ -529,6 +529,8 @@ static int cluster_new(struct config *config, struct cluster **ret)
 	}
 	keeper.timer_count += timers;
 	cluster->config = *config;
+	for (unsigned i = 0; i < config->server_count; i++)
+		keeper.uses_tls = keeper.uses_tls || config->servers[i].tls;
 	cluster->closed_next_us = INT64_MAX;
 	cluster->timer = (struct timer){.owner = cluster, .kind = TIMER_CLUSTER};
 	cluster->idle_timer = (struct timer){.owner = cluster, .kind = TIMER_IDLE};

@@ -165,8 +165,8 @@ int handle_enter(int fd, struct handle **ret)
 static void finish(struct user_call *call, int error)
 {
 	call->error = error;
-	call->finished = true;
-	sem_post(&call->done);
+	keeper.calls--;
+	waiting_finish(&call->waiting);
 }
 
 static void tell(struct handle *handle)
@@ -219,6 +219,7 @@ void handle_done(struct handle *handle, int error)
 	if (call == &handle->async) {
 		handle->async_pending = false;
 		handle->result = error;
+		keeper.calls--;
 		tell(handle);
 	} else {
 		finish(call, error);
@@ -256,12 +257,12 @@ void handle_call(struct handle *handle, struct user_call *call)
 	struct user_call **link = &handle->calls;
 	bool first = !handle->calls;
 
+	keeper.calls++;
 	if (put_data(handle, call))
 		return;
 	while (*link)
 		link = &(*link)->next;
 	call->next = NULL;
-	call->finished = false;
 	*link = call;
 	if (first)
 		begin(handle);
@@ -272,7 +273,7 @@ void handle_cancel(struct handle *handle, struct user_call *call, int error)
 {
 	struct effects effects;
 
-	if (call->finished)
+	if (call->waiting.finished)
 		return;
 	if (handle->calls == call) {
 		effects.count = 0;
@@ -314,6 +315,7 @@ void handle_begin_close(struct handle *handle)
 		else
 			free(hand_over(calls));
 	}
+	keeper.calls -= handle->async_pending;
 	handle->async_pending = false;
 	/* What was under way is undone, so that an unlock can follow. */
 	if (handle->lock.call == CALL_LOCK || handle->lock.call == CALL_CONVERT_UP || handle->lock.call == CALL_VERIFY ||

@@ -16,7 +16,13 @@
 #define STACK_SIZE (512 * 1024)
 #define TIMER_EVENT UINT64_MAX
 
-struct keeper keeper = {.mutex = PTHREAD_MUTEX_INITIALIZER, .epoll_fd = -1, .timer_fd = -1, .armed_us = INT64_MAX};
+struct keeper keeper = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                        .epoll_fd = -1,
+                        .timer_fd = -1,
+                        .thread_epoll_fd = -1,
+                        .resume_fd = -1,
+                        .signal_fd = -1,
+                        .armed_us = INT64_MAX};
 
 int64_t keeper_now_us(void)
 {
@@ -95,7 +101,15 @@ static void arm(void)
 	timerfd_settime(keeper.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-/* ---- the thread ---- */
+void keeper_poke(void)
+{
+	static const struct itimerspec at_once = {.it_value.tv_nsec = 1};
+
+	keeper.armed_us = 0;
+	timerfd_settime(keeper.timer_fd, TFD_TIMER_ABSTIME, &at_once, NULL);
+}
+
+/* ---- steps, and the thread ---- */
 
 static void run_timer(struct timer *timer, int64_t now_us)
 {
@@ -144,27 +158,51 @@ static void run_event(const struct epoll_event *event)
 	}
 }
 
-static void *keeper_thread(void *unused)
+/* What is left when `until` has finished is ready at the next look as well. */
+void keeper_step(const struct waiting *until)
 {
 	struct epoll_event events[EVENTS_MAX];
+	int count = epoll_wait(keeper.epoll_fd, events, EVENTS_MAX, 0);
+	uint64_t expirations;
+
+	pthread_mutex_lock(&keeper.mutex);
+	if (until)
+		keeper.polling = NULL;
+	for (int i = 0; i < count && !(until && until->finished); i++) {
+		if (events[i].data.u64 == TIMER_EVENT) {
+			if (read(keeper.timer_fd, &expirations, sizeof(expirations)) > 0)
+				keeper.armed_us = INT64_MAX;
+		} else {
+			run_event(&events[i]);
+		}
+	}
+	if (!(until && until->finished))
+		run_timers();
+}
+
+static void *keeper_thread(void *unused)
+{
+	struct epoll_event events[2];
 	uint64_t expirations;
 
 	(void)unused;
 	for (;;) {
-		int count = epoll_wait(keeper.epoll_fd, events, EVENTS_MAX, -1);
+		int count = epoll_wait(keeper.thread_epoll_fd, events, 2, -1);
+		bool driven;
 
 		pthread_mutex_lock(&keeper.mutex);
-		for (int i = 0; i < count; i++) {
-			if (events[i].data.u64 == TIMER_EVENT) {
-				if (read(keeper.timer_fd, &expirations, sizeof(expirations)) > 0)
-					keeper.armed_us = INT64_MAX;
-			} else {
-				run_event(&events[i]);
-			}
-		}
-		run_timers();
-		arm();
+		for (int i = 0; i < count; i++)
+			if (events[i].data.fd == keeper.resume_fd &&
+			    read(keeper.resume_fd, &expirations, sizeof(expirations)) > 0)
+				keeper.resumes = false;
+		driven = keeper.driven;
+		if (!driven && !keeper.resumes)
+			drive_thread_watches(true);
 		pthread_mutex_unlock(&keeper.mutex);
+		if (driven)
+			continue;
+		keeper_step(NULL);
+		keeper_leave();
 	}
 	return NULL;
 }
@@ -181,6 +219,17 @@ static void after_fork_parent(void)
 	pthread_mutex_unlock(&keeper.mutex);
 }
 
+static void close_descriptors(void)
+{
+	int *const all[] = {&keeper.epoll_fd, &keeper.timer_fd, &keeper.thread_epoll_fd, &keeper.resume_fd, &keeper.signal_fd};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		if (*all[i] >= 0)
+			close(*all[i]);
+		*all[i] = -1;
+	}
+}
+
 /* Only what is safe between fork and exec: closing, and plain memory. What the parent's
  * keeper had allocated stays as it is, and is not used again. */
 static void after_fork_child(void)
@@ -195,11 +244,7 @@ static void after_fork_child(void)
 	for (struct cluster *cluster = keeper.clusters; cluster; cluster = cluster->next)
 		cluster_abandon_after_fork(cluster);
 	handle_free_all_after_fork();
-	if (keeper.epoll_fd >= 0)
-		close(keeper.epoll_fd);
-	if (keeper.timer_fd >= 0)
-		close(keeper.timer_fd);
-	keeper.epoll_fd = keeper.timer_fd = -1;
+	close_descriptors();
 	keeper.running = false;
 	pthread_mutex_init(&keeper.mutex, NULL);
 }
@@ -222,6 +267,9 @@ static void forget_parent(void)
 		left = copy;
 	}
 	keeper.armed_us = INT64_MAX;
+	keeper.driven = keeper.resumes = false;
+	keeper.polling = NULL;
+	keeper.calls = 0;
 	keeper.clusters = NULL;
 	keeper.watches = NULL;
 	keeper.watch_count = 0;
@@ -233,14 +281,20 @@ static void forget_parent(void)
 
 static int open_descriptors(void)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = TIMER_EVENT};
+	struct epoll_event due = {.events = EPOLLIN, .data.u64 = TIMER_EVENT}, resume = {.events = EPOLLIN}, ready = resume;
 
 	keeper.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (keeper.epoll_fd < 0)
-		return -errno;
 	keeper.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (keeper.timer_fd < 0 || epoll_ctl(keeper.epoll_fd, EPOLL_CTL_ADD, keeper.timer_fd, &event) < 0)
+	keeper.thread_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	keeper.resume_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	resume.data.fd = keeper.resume_fd;
+	ready.data.fd = keeper.epoll_fd;
+	if (keeper.epoll_fd < 0 || keeper.timer_fd < 0 || keeper.thread_epoll_fd < 0 || keeper.resume_fd < 0 ||
+	    epoll_ctl(keeper.epoll_fd, EPOLL_CTL_ADD, keeper.timer_fd, &due) < 0 ||
+	    epoll_ctl(keeper.thread_epoll_fd, EPOLL_CTL_ADD, keeper.resume_fd, &resume) < 0 ||
+	    epoll_ctl(keeper.thread_epoll_fd, EPOLL_CTL_ADD, keeper.epoll_fd, &ready) < 0)
 		return -errno;
+	keeper.thread_watches = true;
 	return 0;
 }
 
@@ -274,11 +328,7 @@ static int start(void)
 	if (error == 0)
 		error = start_thread();
 	if (error) {
-		if (keeper.epoll_fd >= 0)
-			close(keeper.epoll_fd);
-		if (keeper.timer_fd >= 0)
-			close(keeper.timer_fd);
-		keeper.epoll_fd = keeper.timer_fd = -1;
+		close_descriptors();
 		return error;
 	}
 	keeper.running = true;
@@ -310,5 +360,7 @@ bool keeper_enter_again(unsigned forks)
 void keeper_leave(void)
 {
 	arm();
+	if (!keeper.driven && !keeper.thread_watches && keeper_is_awaited())
+		drive_thread_watches(true);
 	pthread_mutex_unlock(&keeper.mutex);
 }

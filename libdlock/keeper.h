@@ -6,10 +6,12 @@
  * Must never: decide what the protocol decides, or call the user's code.
  *
  * How it works. One mutex guards everything. A public call takes it, steps the
- * core in its own thread (requests leave from there, without a hop), and waits
- * on a semaphore of its own outside the mutex. The thread waits in epoll for
- * replies, descriptors that were closed, and one timerfd for the earliest
- * timer, takes the mutex, and steps the core.
+ * core in its own thread (requests leave from there), and waits outside the
+ * mutex. Replies, descriptors that were closed, and one timerfd for the earliest
+ * timer are in one epoll; whoever drives waits for that, takes the mutex, and steps
+ * the core. That is the first thread that waits (drive.c), so that its answer
+ * comes without a hop; other threads wait on a semaphore behind it. When none
+ * waits it is the keeper's own thread, for renewals and closed descriptors.
  *
  * A cluster has one connection a master, and once somebody had to wait for a
  * lock, a second one on which the masters tell what they hand over (grants.c).
@@ -25,6 +27,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +39,12 @@
 struct cluster;
 struct handle;
 
+/* Somebody who waits, on the stack. */
+struct waiting {
+	bool finished; /* protected by the keeper's mutex */
+	sem_t done;    /* unless it drives */
+};
+
 /* A public call under way. Lives on the caller's stack, until `finished`. */
 enum call_kind { CALL_KIND_LOCK, CALL_KIND_UNLOCK, CALL_KIND_VERIFY, CALL_KIND_DATA };
 
@@ -46,10 +55,9 @@ struct user_call {
 	int64_t timeout_us;
 	void *data;    /* DATA: from malloc(); the lock's once the call has begun, and NULL here */
 	size_t data_size;
-	bool finished; /* protected by the keeper's mutex */
+	struct waiting waiting;
 	int error;
 	int64_t deadline_us; /* of the lock when the call ended */
-	sem_t done;
 };
 
 struct handle {
@@ -125,6 +133,17 @@ struct keeper {
 	pthread_mutex_t mutex;
 	pthread_t thread;
 	int epoll_fd, timer_fd;
+	/* Who drives: drive.c. */
+	int thread_epoll_fd;      /* where the thread waits: for epoll_fd, and for resume_fd */
+	int resume_fd;            /* a timer: the thread watches again */
+	int signal_fd;            /* signals that a thread which drives has blocked; -1: not made yet */
+	sigset_t signals;         /* which ones */
+	bool thread_watches;      /* epoll_fd wakes the thread */
+	bool resumes;             /* resume_fd is armed */
+	bool driven;              /* a thread that waits drives */
+	const struct waiting *polling; /* it is outside the mutex */
+	unsigned calls;           /* public calls under way */
+	bool uses_tls;
 	int64_t armed_us; /* what timer_fd is set to; INT64_MAX: nothing */
 	struct watch *watches;
 	size_t watch_count;
@@ -150,6 +169,24 @@ int keeper_enter(void);
 bool keeper_enter_again(unsigned forks);
 /* Arm the timer, give the mutex back. */
 void keeper_leave(void);
+
+/* What is ready now and due now, until `until` (or NULL) has finished; returns with the mutex. Without it before. */
+void keeper_step(const struct waiting *until);
+/* Whoever drives looks at once. */
+void keeper_poke(void);
+
+/* ---- drive.c: waiting ---- */
+
+void waiting_init(struct waiting *waiting);
+void waiting_clear(struct waiting *waiting);
+/* With the mutex. */
+void waiting_finish(struct waiting *waiting);
+/* Wait until it has finished. Needs the mutex, and gives it back. False: a signal has interrupted that. */
+bool keeper_wait(struct waiting *waiting);
+/* A call or a survey is under way. */
+bool keeper_is_awaited(void);
+/* Whether what is ready wakes the keeper's thread. */
+void drive_thread_watches(bool watches);
 
 int keeper_watch(int fd, uint32_t events, struct watch watch);
 /* Room for the timers of a cluster or handle. 0 or -ENOMEM. */

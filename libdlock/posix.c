@@ -188,15 +188,13 @@ static int call_and_wait(struct handle *handle, int fd, struct user_call *call)
 {
 	int error;
 
-	sem_init(&call->done, 0, 0);
+	waiting_init(&call->waiting);
 	handle_call(handle, call);
-	keeper_leave();
-	while (sem_wait(&call->done) < 0) {
+	while (!keeper_wait(&call->waiting)) {
 		pthread_mutex_lock(&keeper.mutex);
 		handle_cancel(handle, call, EINTR);
-		keeper_leave();
 	}
-	sem_destroy(&call->done);
+	waiting_clear(&call->waiting);
 	error = check_deadline(fd, call);
 	explain_later(fd, call, error);
 	return error;
@@ -301,12 +299,11 @@ static void release_and_wait(struct handle *handle)
 {
 	struct user_call what = {.kind = CALL_KIND_UNLOCK};
 
-	sem_init(&what.done, 0, 0);
+	waiting_init(&what.waiting);
 	handle_call(handle, &what);
-	keeper_leave();
-	while (sem_wait(&what.done) < 0)
-		; /* bounded by node_timeout: a signal must not leave the descriptor open */
-	sem_destroy(&what.done);
+	while (!keeper_wait(&what.waiting)) /* bounded by node_timeout: a signal must not leave the descriptor open */
+		pthread_mutex_lock(&keeper.mutex);
+	waiting_clear(&what.waiting);
 	pthread_mutex_lock(&keeper.mutex);
 }
 

@@ -135,7 +135,7 @@ static void end(struct survey *survey)
 	if (survey->kind->ended)
 		survey->kind->ended(survey);
 	if (survey->waiter)
-		sem_post(survey->waiter);
+		waiting_finish(survey->waiter);
 	begin_next(survey->cluster);
 }
 
@@ -279,18 +279,17 @@ void survey_fail(struct survey *survey, int error)
 
 void survey_wait(struct survey *survey)
 {
-	sem_t ended;
+	struct waiting ended;
 
 	if (survey->state == SURVEY_ENDED)
 		return;
-	sem_init(&ended, 0, 0);
+	waiting_init(&ended);
 	survey->waiter = &ended;
-	keeper_leave();
-	while (sem_wait(&ended) < 0)
-		; /* a signal: it is bounded by its own time */
+	while (!keeper_wait(&ended)) /* a signal: it is bounded by its own time */
+		pthread_mutex_lock(&keeper.mutex);
 	pthread_mutex_lock(&keeper.mutex);
 	survey->waiter = NULL;
-	sem_destroy(&ended);
+	waiting_clear(&ended);
 }
 
 int survey_outcome(const struct survey *survey)

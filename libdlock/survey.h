@@ -59,7 +59,7 @@ struct survey {
 	uint32_t asked, again;     /* a bit a master: rule 1 */
 	uint32_t heard;            /* masters that gave an answer that counts */
 	unsigned pending;          /* questions without an answer */
-	sem_t *waiter;
+	struct waiting *waiter;
 	bool released;             /* the last answer frees it */
 };
 

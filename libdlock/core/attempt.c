@@ -101,6 +101,9 @@ void attempt_granted(struct attempt *attempt, unsigned master, uint64_t fence)
 
 	vote->there = vote->touched = true;
 	vote->rank = 0;
+	/* The script has taken it out of the queue, and nothing is under way that would put it in again. */
+	if (vote->heard_serial == vote->last_serial)
+		vote->queued = false;
 	if (fence > attempt->highest)
 		attempt->highest = fence;
 }
@@ -212,6 +215,9 @@ bool attempt_voted(struct attempt *attempt, const struct request *request, const
 	}
 	if (answer->master_us > 0)
 		vote->answered_us = answer->master_us;
+	vote->heard_serial = request->serial;
+	if (request->op == OP_ACQUIRE && request->queued && answer->code == CODE_YES && request->serial == vote->last_serial)
+		vote->queued = false;
 	if (is_old)
 		return false;
 	if (is_vote)

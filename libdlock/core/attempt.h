@@ -71,6 +71,7 @@ struct vote {
 	bool doubtful;        /* after a reconnect: the next 1 counts as 3 */
 	uint32_t gap_serial;  /* of the attempt's last request when that was last found not to be so */
 	uint32_t last_serial; /* of the last request sent */
+	uint32_t heard_serial; /* of the last request answered; not of releases */
 	uint32_t unanswered;  /* A and E without an answer */
 	bool unsure;          /* the connection ended before an A or E was answered */
 	bool queued;          /* it may be in the queue there */

@@ -84,6 +84,7 @@ struct lock {
 	int64_t round_us;         /* when the round began (TRY, POLL, HELD) */
 	uint32_t round_serial;    /* HELD: serial before the round */
 	bool round_done;          /* HELD: a majority has answered the round */
+	int64_t prolong_us;       /* HELD: when what was handed over is prolonged; NEVER_US: that was done */
 	unsigned proposals;       /* TRY */
 	unsigned splits;
 	bool serial;              /* TRY: one master first */

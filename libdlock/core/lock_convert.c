@@ -56,6 +56,9 @@ static void bid(struct lock *lock, int64_t now_us)
 
 void lock_upgrade(struct lock *lock, int64_t now_us)
 {
+	/* Nothing prolongs it until the conversion has ended. */
+	if (lock->prolong_us != NEVER_US)
+		lock_renew(lock, now_us);
 	lock->call = CALL_CONVERT_UP;
 	lock->proposals = 0;
 	bid(lock, now_us);

@@ -3,7 +3,7 @@
  *
  * A blocking call has one attempt, with one ticket, until it ends. Each master that has another holder keeps a place for
  * it in its queue; who releases there hands the lock to the first of the queue, and the master tells the waiter (a
- * grant). The waiter claims with the q-th, and prolongs at once, without waiting for that: a grant lasts for an offer only.
+ * grant). The waiter claims with the q-th, and prolongs soon (lock_held.c): a grant lasts for an offer only.
  *
  * Rules:
  *  1. A grant is a vote: of the fence that it names, until the end that it names, counted from the last answer that told

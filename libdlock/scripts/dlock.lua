@@ -150,7 +150,8 @@ end
 
 -- What is at K: if it is a string, all in one command; else, if it is not there, whether nobody waits for it either.
 local queue = QUEUE .. K
-local values = call('MGET', K, EPOCH)
+local releases = operation == 'R'
+local values = releases and call('MGET', K, EPOCH, QUARANTINE) or call('MGET', K, EPOCH)
 local holder, same_epoch = values[1], values[2] == epoch
 local kind, mine, nobody_waits, fence
 if holder then
@@ -162,14 +163,45 @@ else
   mine = kind == 'zset' and call('ZSCORE', K, token) ~= false
 end
 
--- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits,
--- and E of what is there.
+local WAITER = '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$'
+local granted -- the fence of whom this call hands the lock to; the same for all that it tries
+local taken_out -- who is first in the queue and was taken out of it already: member and ticket
+
+-- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits, or
+-- where somebody writes; E of what is there; and R where the next one that waits wants to write, and hears.
 if operation == 'A' and nobody_waits and same_epoch and ARGV[4] == 'X' and not ARGV[12] then
   local proposal = tonumber(ARGV[6])
   if proposal > us - ARGV[7] and proposal <= us + ARGV[7]
       and try('ZADD', FENCE, 'GT', 'CH', ARGV[6], K) == 1 then
     call('SET', K, token, 'PXAT', whole(ms + ARGV[5]))
     return {1, us, ARGV[6]}
+  end
+elseif operation == 'A' and kind == 'string' and not mine and same_epoch and ARGV[9] ~= ''
+    and tonumber(ARGV[6]) <= us + ARGV[7] then
+  local rank = 0
+  if type(try('ZADD', queue, 'NX', ARGV[10], ARGV[9])) == 'number' then
+    call('PEXPIRE', queue, QUEUE_MS)
+    rank = call('ZRANK', queue, ARGV[9]) + 1
+  end
+  return {0, us, whole(call('ZSCORE', FENCE, K) or 0), call('PTTL', K), holder, rank, holder}
+elseif releases and kind == 'string' and mine and same_epoch and not values[3] and ARGV[5] ~= '1' and us % 64 ~= 0
+    and tonumber(ARGV[8] or 0) > 0 then
+  local next, offer = tonumber(ARGV[7]), tonumber(ARGV[8])
+  if ARGV[6] ~= '' then call('ZREM', queue, ARGV[6]) end
+  taken_out = call('ZPOPMIN', queue)
+  nobody_waits = not taken_out[1]
+  local mode, ttl, channel, waiter = string.match(taken_out[1] or '', WAITER)
+  if mode == 'X' and next > tonumber(ARGV[4]) and next > us - SKEW_US and next <= us + SKEW_US
+      and try('ZADD', FENCE, 'GT', 'CH', ARGV[7], K) == 1 then
+    granted = next
+    taken_out = nil
+    ttl = tonumber(ttl)
+    local expiry = whole(ms + (ttl < offer and ttl or offer))
+    local heard = try('PUBLISH', channel, table.concat({'G', ARGV[7], whole(us), expiry, epoch, waiter}, ' '))
+    if type(heard) == 'number' and heard > 0 then
+      call('SET', K, waiter, 'PXAT', expiry)
+      return {1, us, 1}
+    end
   end
 elseif operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
   call('PEXPIREAT', K, whole(ms + ARGV[5]))
@@ -202,7 +234,7 @@ end
 -- acquire of this attempt. Not bound to an epoch: whatever became of this server,
 -- this token must go.
 local had = mine and 1 or 0
-if operation == 'R' then
+if releases then
   if mine then give_up() end
   if ARGV[5] == '1' then unload() end
   if ARGV[6] and ARGV[6] ~= '' then call('ZREM', queue, ARGV[6]) end
@@ -213,7 +245,7 @@ if operation == 'R' then
     fence = tonumber(call('ZSCORE', FENCE, K) or nil)
     -- Where no fence is known now - S counts, which a tombstone must not lower. And what a server in quarantine, or
     -- one that is not the one that was asked, has forgotten nobody knows: there now - S may come to be more.
-    if not fence and (tomb <= us - SKEW_US or not same_epoch or call('EXISTS', QUARANTINE) == 1) then tomb = 0 end
+    if not fence and (tomb <= us - SKEW_US or not same_epoch or values[3]) then tomb = 0 end
     if tomb > 0 and (not fence or tomb > fence) then
       local stored = try('ZADD', FENCE, ARGV[4], K)
       -- A full memory is no reason to ask again. A master that may not write now, and so kept nothing, may later.
@@ -228,7 +260,7 @@ if operation == 'R' then
     local old = call('ZRANGEBYSCORE', FENCE, '-inf', whole(highest - DAY_US), 'LIMIT', 0, 128)
     if #old > 0 then call('ZREM', FENCE, unpack(old)) end
   end
-  if nobody_waits or not ARGV[8] or call('EXISTS', queue) == 0 then return {1, us, had} end
+  if nobody_waits or not ARGV[8] or (not taken_out and call('EXISTS', queue) == 0) then return {1, us, had} end
 
 -- For all others a vote is given or taken: only for a client that knows this
 -- incarnation. Atomic with the vote, this is what catches a restart, an old
@@ -250,9 +282,10 @@ end
 -- token can't be told from another program's member of a set.
 local function head()
   while true do
-    local first = call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    local first = taken_out or call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    taken_out = nil
     if not first[1] then return nil end
-    local mode, ttl, channel, waiter = string.match(first[1], '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$')
+    local mode, ttl, channel, waiter = string.match(first[1], WAITER)
     if mode then return {first[1], mode, tonumber(ttl), channel, waiter, tonumber(first[2])} end
     call('ZREM', queue, first[1])
   end
@@ -276,14 +309,14 @@ local function hand_over(next, offer, before)
   while kind == 'none' or kind == 'zset' do
     local waiter = head()
     if not waiter or (before and waiter[6] >= before) or (kind == 'zset' and waiter[2] == 'X') then return end
-    if quarantined == nil then quarantined = call('EXISTS', QUARANTINE) == 1 end
+    if quarantined == nil then quarantined = values[3] or (not releases and call('EXISTS', QUARANTINE) == 1) end
     if quarantined and string.sub(waiter[4], 1, 17) ~= 'dlock!grants-off-' then return end
     local floor = fence or us - SKEW_US
-    local granted = next > floor and next or (waiter[2] == 'X' and floor + 1 or floor)
+    granted = granted or (next > floor and next or (waiter[2] == 'X' and floor + 1 or floor))
     local expiry = whole(ms + math.min(waiter[3], offer))
     call('ZREM', queue, waiter[1])
+    raise(granted, whole(granted))
     if tell(waiter, table.concat({'G', whole(granted), whole(us), expiry, epoch, waiter[5]}, ' ')) then
-      raise(granted, whole(granted))
       if waiter[2] == 'X' then
         call('SET', K, waiter[5], 'PXAT', expiry)
         kind, holder = 'string', waiter[5]
@@ -296,7 +329,7 @@ local function hand_over(next, offer, before)
   end
 end
 
-if operation == 'R' then
+if releases then
   hand_over(tonumber(ARGV[7]), tonumber(ARGV[8]))
   return {1, us, had}
 end

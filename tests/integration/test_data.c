@@ -843,7 +843,7 @@ Test(script, versions_never_go_back)
 	cr_assert(is_on(0, "script", "d", "five"));
 	cr_assert(is_on(0, "script", "v", "5"));
 	/* Nor by an A of the same proposal that comes late. */
-	answers("1 F 5", "A %s %s X 60000 %s 2000000 0 - 1 0 1 own", known.epoch, known.owner, known.fence);
+	answers("7 F 5", "A %s %s X 60000 %s 2000000 0 - 1 0 1 own", known.epoch, known.owner, known.fence);
 	cr_assert(is_on(0, "script", "d", "five"));
 	extend("1 F 10", "1", "10 ten"); /* as numbers, not as text */
 	cr_assert(is_on(0, "script", "d", "ten"));

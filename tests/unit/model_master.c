@@ -394,6 +394,7 @@ struct run {
 	struct model_key *key; /* NULL: none */
 	struct model_fence *fence;
 	bool mine;
+	uint64_t granted; /* the fence of whom this call hands the lock to; 0: nobody was tried yet */
 	bool dirty; /* a script that has called a command that writes is not stopped for want of memory */
 };
 
@@ -681,12 +682,14 @@ static bool hand_to(struct run *r, const struct place *place, uint64_t next)
 	int64_t ttl_ms = place->ttl_ms < r->call->offer_ms ? place->ttl_ms : r->call->offer_ms;
 	struct model_grant grant = {.us = r->us, .expiry_ms = r->ms + ttl_ms};
 
-	grant.fence = next > floor ? next : place->mode == 'X' ? floor + 1 : floor;
+	if (r->granted == 0)
+		r->granted = next > floor ? next : place->mode == 'X' ? floor + 1 : floor;
+	grant.fence = r->granted;
 	snprintf(grant.epoch, sizeof(grant.epoch), "%s", r->call->epoch);
 	snprintf(grant.token, sizeof(grant.token), "%.*s", TOKEN_MAX - 1, place->token);
+	raise(r, grant.fence);
 	if (!tell(r, place->channel, &grant))
 		return false;
-	raise(r, grant.fence);
 	put_waiter(r, place, grant.expiry_ms);
 	return true;
 }

@@ -34,7 +34,12 @@ local QUEUE_MS = 300000 -- a queue of which nobody was heard for so long is gone
 local DAY_US = 86400000000
 local SKEW_US = 2000000 -- of which A tells as well; the same as in core/effect.h
 
-local function whole(x) return string.format('%.0f', x) end
+-- In two halves, for a server whose integers have 32 bits; of a whole number that is not negative.
+local function whole(x)
+  if x < 10000000 then return string.format('%d', x) end
+  local low = x % 10000000
+  return string.format('%d%07d', (x - low) / 10000000, low)
+end
 
 -- V: look, change nothing: what this server knows of itself and of its cluster.
 -- I: introduce. ARGV: 2 incarnation, 3 durable now ('1', '0', '?'), 4 '1' when
@@ -183,7 +188,7 @@ elseif operation == 'A' and kind == 'string' and not mine and same_epoch and ARG
     call('PEXPIRE', queue, QUEUE_MS)
     rank = call('ZRANK', queue, ARGV[9]) + 1
   end
-  return {0, us, whole(call('ZSCORE', FENCE, K) or 0), call('PTTL', K), holder, rank, holder}
+  return {0, us, call('ZSCORE', FENCE, K) or '0', call('PTTL', K), holder, rank, holder}
 elseif releases and kind == 'string' and mine and same_epoch and not values[3] and ARGV[5] ~= '1' and us % 64 ~= 0
     and tonumber(ARGV[8] or 0) > 0 then
   local next, offer = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -197,7 +202,7 @@ elseif releases and kind == 'string' and mine and same_epoch and not values[3] a
     taken_out = nil
     ttl = tonumber(ttl)
     local expiry = whole(ms + (ttl < offer and ttl or offer))
-    local heard = try('PUBLISH', channel, table.concat({'G', ARGV[7], whole(us), expiry, epoch, waiter}, ' '))
+    local heard = try('PUBLISH', channel, 'G ' .. ARGV[7] .. ' ' .. whole(us) .. ' ' .. expiry .. ' ' .. epoch .. ' ' .. waiter)
     if type(heard) == 'number' and heard > 0 then
       call('SET', K, waiter, 'PXAT', expiry)
       return {1, us, 1}
@@ -205,7 +210,7 @@ elseif releases and kind == 'string' and mine and same_epoch and not values[3] a
   end
 elseif operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
   call('PEXPIREAT', K, whole(ms + ARGV[5]))
-  return {1, us, whole(call('ZSCORE', FENCE, K) or 0)}
+  return {1, us, call('ZSCORE', FENCE, K) or '0'}
 end
 
 -- The version of my data that is here, 0 if none.
@@ -257,7 +262,7 @@ if releases then
     -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
     -- that jumps ahead for a moment must not make this server forget.
     local highest = call('ZRANGE', FENCE, -1, -1, 'WITHSCORES')[2] or 0
-    local old = call('ZRANGEBYSCORE', FENCE, '-inf', whole(highest - DAY_US), 'LIMIT', 0, 128)
+    local old = call('ZRANGEBYSCORE', FENCE, '-inf', whole(math.max(0, highest - DAY_US)), 'LIMIT', 0, 128)
     if #old > 0 then call('ZREM', FENCE, unpack(old)) end
   end
   if nobody_waits or not ARGV[8] or (not taken_out and call('EXISTS', queue) == 0) then return {1, us, had} end

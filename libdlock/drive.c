@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -22,8 +23,8 @@ void drive_thread_watches(bool watches)
 		keeper.thread_watches = watches;
 }
 
-/* Nobody waits, and the thread does not watch: the next call is likely to come from the same thread and soon, so the keeper's thread is not woken by what
- * is left to be answered, but a moment later. */
+/* Nobody waits, and the keeper's thread does not watch. The next call is likely to come soon and from the same thread, so
+ * that one is not woken by what is left to be answered, but a moment later. */
 static void let_rest(void)
 {
 	static const struct itimerspec grace = {.it_value.tv_nsec = GRACE_NS};
@@ -54,8 +55,7 @@ static void end_driving(void)
  * interrupts the call.
  */
 
-/* What a fault of the thread itself raises is never blocked; nor is SIGPIPE let through, if a TLS library may have raised
- * it. */
+/* All but what a fault of the thread itself raises. */
 static void signals_to_block(sigset_t *ret)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
@@ -65,26 +65,27 @@ static void signals_to_block(sigset_t *ret)
 		sigdelset(ret, faults[i]);
 }
 
-/* Those that wake the driver: of the ones that are blocked now, all that the caller does not block. */
+/* Those that wake the driver: of the ones that are blocked now, all that the caller does not block; and no SIGPIPE, if a
+ * TLS library may have raised it. */
 static int watch_signals(const sigset_t *callers)
 {
-	bool same = keeper.signal_fd >= 0;
-	sigset_t wake;
+	sigset_t key = *callers, wake;
 	int fd;
 
-	signals_to_block(&wake);
-	for (int s = 1; s <= SIGRTMAX; s++) {
-		if (sigismember(callers, s) == 1 || (s == SIGPIPE && keeper.uses_tls))
-			sigdelset(&wake, s);
-		same = same && sigismember(&wake, s) == sigismember(&keeper.signals, s);
-	}
-	if (same)
+	if (keeper.uses_tls)
+		sigaddset(&key, SIGPIPE);
+	if (keeper.signal_fd >= 0 && memcmp(&key, &keeper.signals_without, sizeof(key)) == 0)
 		return 0;
+	signals_to_block(&wake);
+	for (int s = 1; s <= SIGRTMAX; s++)
+		if (sigismember(&key, s) == 1)
+			sigdelset(&wake, s);
 	fd = signalfd(keeper.signal_fd, &wake, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	keeper.signal_fd = fd;
 	keeper.signals = wake;
+	keeper.signals_without = key;
 	return 0;
 }
 
@@ -205,6 +206,7 @@ bool keeper_wait(struct waiting *waiting)
 	/* What is waited for is on this thread's stack. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled);
 	if (!waiting->finished && !keeper.driven) {
+		sigemptyset(&callers); /* all of it: it is compared */
 		signals_to_block(&block);
 		pthread_sigmask(SIG_BLOCK, &block, &callers);
 		while (!waiting->finished && !interrupted && !keeper.driven && watch_signals(&callers) == 0) {

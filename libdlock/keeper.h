@@ -137,7 +137,7 @@ struct keeper {
 	int thread_epoll_fd;      /* where the thread waits: for epoll_fd, and for resume_fd */
 	int resume_fd;            /* a timer: the thread watches again */
 	int signal_fd;            /* signals that a thread which drives has blocked; -1: not made yet */
-	sigset_t signals;         /* which ones */
+	sigset_t signals, signals_without; /* which ones, and which not */
 	bool thread_watches;      /* epoll_fd wakes the thread */
 	bool resumes;             /* resume_fd is armed */
 	bool driven;              /* a thread that waits drives */

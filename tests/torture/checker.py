@@ -13,6 +13,11 @@ the lines that contradict each other and the faults of the second before.
   --quorum-timeout SECONDS  who is told ENOLCK earlier did not mean to wait (default 0:
                        those tell that they did not)
   --tokenless PREFIX   processes whose names begin so are told no tokens, as on a mount
+  --order NAME         whoever waits for this is served in turn (none; may be given again)
+  --settle SECONDS     after a heal, before which no order is judged (default 8): until then
+                       masters wait out their quarantine, connections come back, and what
+                       dead processes held ends
+  --margin SECONDS     who asked earlier by less may be served later (default 0.2)
   --min-grants NUMBER  fewer grants are no proof of anything (default 1)
   --min-faults NUMBER  the same of faults (default 0)
 
@@ -100,6 +105,16 @@ class Kill:
         self.after = after
 
 
+class Turn:
+    """Somebody in a queue: the lock call, and until when it waited for certain."""
+
+    __slots__ = ("event", "until")
+
+    def __init__(self, event, until):
+        self.event = event
+        self.until = until
+
+
 class Grant:
     """A lock as its holder could rely on it: [start, end), in one mode. `token` is None where nobody has told it."""
 
@@ -143,6 +158,8 @@ class History:
         self.faults = []
         self.heals = []
         self.ends = []
+        self.lates = defaultdict(list)  # by process: (from, to)
+        self.aheads = []   # (from, to): tickets may be those of a clock that was ahead
         self.left = []
         self.bad = []      # (where, sentence)
         self.cut = []      # last lines that are allowed only to who was killed
@@ -247,6 +264,14 @@ class History:
                 raise Malformed("%s: a time" % word)
             (self.heals if word == "heal" else self.ends).append((number(fields[0], "the time"), where))
             self.saw((self.heals if word == "heal" else self.ends)[-1][0])
+        elif word == "late":
+            if len(fields) != 3 or not fields[0]:
+                raise Malformed("late: a process and two times")
+            self.lates[fields[0]].append((number(fields[1], "the time before"), number(fields[2], "the time after")))
+        elif word == "ahead":
+            if len(fields) != 2:
+                raise Malformed("ahead: two times")
+            self.aheads.append((number(fields[0], "the time before"), number(fields[1], "the time after")))
         elif word == "k":
             self.read_kill(where, fields)
         else:
@@ -585,13 +610,16 @@ class Descriptor:
 
 
 class Check:
-    def __init__(self, history, bound=20 * SECOND, grace=None, quorum_timeout=0, min_grants=1, min_faults=0, tokenless=()):
+    def __init__(self, history, bound=20 * SECOND, grace=None, quorum_timeout=0, min_grants=1, min_faults=0, tokenless=(), order=(),
+                 settle=8 * SECOND, margin=200 * MS):
         self.history = history
         self.report = Report(history)
         self.bound = bound
         self.grace = bound if grace is None else grace
         self.quorum_timeout = quorum_timeout
         self.tokenless = tokenless
+        self.order, self.settle, self.margin = order, settle, margin
+        self.in_turn = 0  # grants that could have come too early
         self.min_grants = min_grants
         self.min_faults = min_faults
         self.grants = defaultdict(list)      # by name
@@ -621,6 +649,8 @@ class Check:
             self.contention(name, grants)
         self.ended()
         self.waiters()
+        for name in self.order:
+            self.turns(name)
         self.enough()
         self.summarize()
         return self.report
@@ -824,6 +854,61 @@ class Check:
             self.bound / MS, self.report.ms(heal)), event)
         return True
 
+    # -- 6: in their order --
+
+    def turns(self, name):
+        """In each calm window: of those that asked within it nobody was served while somebody older still waited."""
+        calls = [event for event in self.locks[name] + self.pending if event.name == name and event.value == "-"]
+        calls.sort(key=lambda event: event.call)
+        told = set()
+        for heal, until in self.phases():
+            begin = max([heal + self.settle] + [after for before, after in self.history.aheads if before <= heal])
+            within = [Turn(event, self.waited_until(event)) for event in calls if begin <= event.call < until]
+            granted = [turn for turn in within if turn.event.result == "ok" and turn.event.ret < until]
+            self.count_turns(within, granted)
+            self.overtaken(within, sorted(granted, key=lambda turn: turn.event.ret), told)
+
+    def waited_until(self, event):
+        """Until then it waited for certain. Who gave up, or was killed, had left the queue some time before that was told."""
+        if event.result == "ok":
+            return event.ret
+        if event.ret is not None:
+            return event.ret - self.margin
+        killed = self.history.kill_of(event.proc)
+        return killed.before - self.margin if killed else FOREVER
+
+    def count_turns(self, within, granted):
+        """How many of them asked while somebody waited who had asked earlier by more than the margin."""
+        calls = [turn.event.call for turn in within]
+        longest = []
+        for turn in within:
+            longest.append(max(turn.until, longest[-1]) if longest else turn.until)
+        for turn in granted:
+            older = bisect_left(calls, turn.event.call - self.margin)
+            self.in_turn += older > 0 and longest[older - 1] > turn.event.call
+
+    def overtaken(self, within, granted, told):
+        waiting = []
+        place = 0
+        for turn in granted:
+            event = turn.event
+            while place < len(within) and within[place].event.call < event.ret:
+                waiting.append(within[place])
+                place += 1
+            waiting = [other for other in waiting if other.until > event.ret]
+            for other in waiting:
+                older = other.event
+                # Readers are let in together; which of them hears of it first is chance.
+                if older.call + self.margin < event.call and "X" in (older.mode, event.mode) and older not in told and \
+                        not self.was_late(older, event.ret):
+                    told.add(older)
+                    self.report.wrong("order", "served while somebody waited who had asked %.3f ms earlier, with no fault since" % (
+                        (event.call - older.call) / MS), older, event)
+
+    def was_late(self, event, until):
+        """Whether its process stood still on its way into the queue, or in it."""
+        return any(begin < until and end > event.call for begin, end in self.history.lates.get(event.proc, ()))
+
     # -- and together --
 
     def contention(self, name, grants):
@@ -874,6 +959,8 @@ class Check:
             "longest wait: " + ("none" if not self.longest else "%.3f ms, %s" % (
                 (self.longest.ret - self.longest.call) / MS, history.tell_where(self.longest.where))),
         ]
+        if self.order:
+            lines.append("order: %d grants judged, while somebody waited who had asked before" % self.in_turn)
         lines += ["note: %s: %d" % pair for pair in sorted(report.notes.items())]
         lines += ["bad input: %d" % len(history.bad)] if history.bad else []
         lines += ["violations: %d" % len(report.violations)]
@@ -899,13 +986,13 @@ def main(arguments):
     settings = {}
     try:
         options, rest = getopt.getopt(arguments, "h", ["bound=", "grace=", "quorum-timeout=", "min-grants=", "min-faults=", "tokenless=",
-                                                     "help"])
+                                                       "order=", "settle=", "margin=", "help"])
         for option, value in options:
             if option in ("-h", "--help"):
                 sys.stdout.write(__doc__)
                 return 0
-            if option == "--tokenless":
-                settings["tokenless"] = settings.get("tokenless", ()) + (value,)
+            if option in ("--tokenless", "--order"):
+                settings[option[2:]] = settings.get(option[2:], ()) + (value,)
                 continue
             settings[option[2:].replace("-", "_")] = int(value) if option.startswith("--min-") else int(float(value) * SECOND)
     except (getopt.GetoptError, ValueError) as error:

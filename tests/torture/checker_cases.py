@@ -4,7 +4,8 @@ GOOD: (what it is, the lines). BAD: (what it is, the lines, what must be found, 
 checker). Times are in milliseconds here. `e` lines go to the file of their process, all others to
 that of the director, where `end 1000` is added unless the lines have an `end` or say `no end`. What
 must be found is a list of beginnings of violations, "kind: text": exactly these, and no other. The
-bound is 200 ms. RAW: (what it is, the files with their text as it is, what must be found, how many
+bound is 200 ms; whoever waits for the name `turn` is served in turn, from 50 ms after a heal on, with a margin
+of 10 ms. RAW: (what it is, the files with their text as it is, what must be found, how many
 last lines are cut off), with times as they are.
 """
 
@@ -246,6 +247,113 @@ GOOD = [
         e a 1 unlock - n ok - 0 1 - -
         e a 1 lock X n ok 2 2 3 103 -
         e a 1 unlock - n ok 2 10 11 - -
+    """),
+    ("in turn", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e a 1 lock X turn ok 4 160 202 600 -
+        e a 1 unlock - turn ok 4 203 204 - -
+        e b 1 lock X turn ok 6 180 205 600 -
+        e b 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("served before one who had asked earlier by no more than the margin", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 170 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("served before one who had asked earlier, by a name of which no order is judged", """
+        heal 100
+        e b 1 lock X n ok 4 180 202 600 -
+        e b 1 unlock - n ok 4 203 204 - -
+        e a 1 lock X n ok 6 160 205 600 -
+        e a 1 unlock - n ok 6 206 207 - -
+    """),
+    ("served before one who had asked earlier, with a fault meanwhile", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        f 170 begin cut m1
+        f 190 end cut m1
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("served before one who had asked earlier, when a fault had begun before that", """
+        f 90 begin stop a
+        e b 1 lock X turn ok 4 30 102 600 -
+        e b 1 unlock - turn ok 4 103 104 - -
+        e a 1 lock X turn ok 6 10 105 600 -
+        e a 1 unlock - turn ok 6 106 107 - -
+        heal 120
+    """),
+    ("served before one who had asked when all faults had only just been taken back", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 149 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("served before one whose ticket may be that of a clock that was ahead", """
+        ahead 90 165
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("served before one whose process did not run", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        late a 150 161
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """),
+    ("readers are let in together, in any order", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock S turn ok 3 180 202 600 -
+        e b 1 unlock - turn ok 3 203 210 - -
+        e a 1 lock S turn ok 3 160 205 600 -
+        e a 1 unlock - turn ok 3 206 207 - -
+    """),
+    ("served before one who had asked earlier, and gave up", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn EINTR - 160 211 - -
+    """),
+    ("served before one who had asked earlier, and was killed then", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn - - 160 - - -
+        k a 211 212
+    """),
+    ("served before one who had asked earlier, but was not to wait so long", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ETIMEDOUT - 160 260 - 100
     """),
     ("granted in time, heard of too late, since the process was stopped", """
         f 2 stop a
@@ -1012,6 +1120,76 @@ BAD = [
         e a 1 lock X n ENOLCK - 5 149 - -
         e b 1 lock X n ENOLCK - 5 150 - -
     """, ["waiters: ENOLCK 50.000 ms after"], {"grace": 50000000}),
+    ("served before one who had asked earlier", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 170.001 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """, ["order: served while somebody waited who had asked 10.001 ms earlier"]),
+    ("the same after a clock was ahead, while another process did not run, before the next fault", """
+        ahead 80 160
+        ahead 100.001 300
+        late a 150 160
+        late a 202 220
+        late c 150 220
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        f 203 begin cut m1
+        e a 1 lock X turn ok 6 160 205 600 -
+        e a 1 unlock - turn ok 6 206 207 - -
+    """, ["order: served while somebody waited who had asked 20.000 ms earlier"]),
+    ("a reader before a writer who had asked earlier", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock S turn ok 3 180 202 600 -
+        e b 1 unlock - turn ok 3 203 204 - -
+        e a 1 lock X turn ok 4 160 205 600 -
+        e a 1 unlock - turn ok 4 206 207 - -
+    """, ["order: served while somebody waited who had asked 20.000 ms earlier"]),
+    ("a writer before a reader who had asked earlier", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock S turn ok 5 160 205 600 -
+        e a 1 unlock - turn ok 5 206 207 - -
+    """, ["order: served while somebody waited who had asked 20.000 ms earlier"]),
+    ("two before one who had asked earlier: told once", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 175 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e c 1 lock X turn ok 6 180 205 600 -
+        e c 1 unlock - turn ok 6 206 207 - -
+        e a 1 lock X turn ok 8 160 208 600 -
+        e a 1 unlock - turn ok 8 209 210 - -
+    """, ["order: served while somebody waited who had asked 15.000 ms earlier"]),
+    ("served before one who had asked earlier, and gave up long after", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn EINTR - 160 213 - -
+    """, ["order: served while somebody waited who had asked 20.000 ms earlier"]),
+    ("served before one who had asked earlier, and was killed long after", """
+        heal 100
+        e h 1 lock X turn ok 2 155 156 600 -
+        e h 1 unlock - turn ok 2 200 201 - -
+        e b 1 lock X turn ok 4 180 202 600 -
+        e b 1 unlock - turn ok 4 203 204 - -
+        e a 1 lock X turn - - 160 - - -
+        k a 213 214
+    """, ["order: served while somebody waited who had asked 20.000 ms earlier"]),
 ]
 
 WHOLE = "e a 1 lock X n ok 2 0 1 101 -\ne a 1 unlock - n ok 2 10 11 - -\n"
@@ -1056,6 +1234,9 @@ RAW = [
     ("a heal at no time", {"b.log": "heal -\n"}, ["b.log:1: the time is not a number"], 0),
     ("a kill without an end", {"b.log": "k b 3\n"}, ["b.log:1: k: a process and two times"], 0),
     ("a kill that ends before it begins", {"b.log": "k b 3 2\n"}, ["b.log:1: k: the time after comes before"], 0),
+    ("late without an end", {"b.log": "late b 3\n"}, ["b.log:1: late: a process and two times"], 0),
+    ("ahead for no time", {"b.log": "ahead - 4\n"}, ["b.log:1: the time before is not a number"], 0),
+    ("ahead without an end", {"b.log": "ahead 3\n"}, ["b.log:1: ahead: two times"], 0),
     ("killed twice", {"b.log": "k z 3 4\n"}, ["director.log:1: k: z was killed already, b.log:1"], 0),
     ("two ends", {"b.log": "end 2000\n"}, ["director.log:2: a second end"], 0),
     ("a key without a master", {"b.log": "left m1\n"}, ["b.log:1: left: a master and a key"], 0),

@@ -1,6 +1,7 @@
 """The clients of the torture, and their lives.
 
     locks    a worker that locks by the library (locks.c): several threads
+    crowd    the same, with ten threads that all wait for the name "crowd"
     loop     a shell that runs dlock(1) again and again (loop.sh)
     mkdir, flock
              a program on a mount of dlockfs (files.c), and the mount itself
@@ -21,6 +22,8 @@ from processes import boot_ns, descendants, end, end_other, start
 
 # Those that begin with l are held for seconds.
 NAMES = [*(f"n{number}" for number in range(1, 9)), *(f"l{number}" for number in range(1, 5))]
+CROWD = ["near", "proxied", "far", "farther", "near"]  # a process of CROWD_THREADS in each of these groups
+CROWD_THREADS = 10
 GROUPS = ["near", "far", "farther", "proxied"]
 LEASES_MS = {"near": 2000, "far": 1500, "farther": 3000, "proxied": 2000}
 

@@ -5,6 +5,7 @@ History, beside the clients' own files, in history/director.log:
     f TIME begin|end KIND WORDS...   a fault
     k PROC BEFORE AFTER              a client was killed between these times
     heal TIME                        all faults have been taken back
+    ahead TIME TIME                  between these tickets may be those of a clock that was ahead
     end TIME                         all clients have given back and ended
     left MASTER KEY                  what is still on a master although every lease is over
 """
@@ -23,7 +24,7 @@ import faults
 import network
 import processes
 import summary
-from clients import GROUPS, LEASES_MS, NAMES, Client, Mount
+from clients import CROWD, CROWD_THREADS, GROUPS, LEASES_MS, NAMES, Client, Mount
 from plan import MAX_TTL, QUORUM_TIMEOUT, Plan
 from processes import boot_ns
 from servers import KINDS, Server, ServerError
@@ -162,6 +163,9 @@ class Run:
         for group in GROUPS:
             if group in reached:
                 self._client(f"locks-{group}", "locks", [worker, "locks", "@PROC@", seed, "6", *NAMES], group)
+        for number, group in enumerate(CROWD, 1):
+            self._client(f"crowd-{number}", "crowd", [worker, "crowd", "@PROC@", seed, str(CROWD_THREADS), "crowd"],
+                         group if group in reached else "near")
         for group in ("near", "far", "proxied"):
             if group in reached:
                 self._client(f"loop-{group}", "loop", ["bash", os.path.join(self.here, "loop.sh"), *NAMES], group,
@@ -233,6 +237,7 @@ class Run:
         has |= {"foreign"} if self.options.node_path else set()
         self.plan = Plan(self.options.seed, self.options.seconds, has, len(self.wires), len(PROXIED), self.options.sabotage)
         begin = time.monotonic()
+        until = begin + self.options.seconds
         for event in self.plan.events:
             while (wait := begin + event.time - time.monotonic()) > 0:
                 time.sleep(min(wait, 0.2))
@@ -241,9 +246,11 @@ class Run:
                 self.begin_cycle(event.kind)
             elif event.what == "heal":
                 self.heal(event.kind)
+                # The last calm is as long as planned, however late it comes: what is judged in it needs its time.
+                until = time.monotonic() + self.options.seconds - event.time
             elif faults.act(self, event):
                 self.counts[event.kind] += 1
-        while (wait := begin + self.options.seconds - time.monotonic()) > 0:
+        while (wait := until - time.monotonic()) > 0:
             time.sleep(min(wait, 0.2))
             self.look_after()
 

@@ -107,8 +107,12 @@ def clock_step(run, target, amount):
     return f"master {target} by {amount:.3f} s"
 
 
-def clock_back(run, target, _):
+def clock_back(run, target, amount):
+    """A process that took its time for that of all draws no ticket below, until all are as far."""
     run.servers[target].set_clock(0)
+    if amount > 0:
+        now = boot_ns()
+        run.write(f"ahead {now} {now + int(amount * 1e9)}")
     return f"master {target}"
 
 
@@ -135,7 +139,7 @@ def proxy(*words):
 # --- clients -----------------------------------------------------------------------------------------
 
 def kill_worker(run, target, _):
-    client = one_of([client for client in run.clients if client.kind in ("locks", "loop")], target[1])
+    client = one_of([client for client in run.clients if client.kind in ("locks", "crowd", "loop")], target[1])
     killed = client.proc()
     client.kill()
     client.start()
@@ -154,7 +158,7 @@ def kill_files(run, target, _):
 
 def signal_worker(number):
     def act(run, target, _):
-        client = one_of([client for client in run.clients if client.kind == "locks"], target[1])
+        client = one_of([client for client in run.clients if client.kind in ("locks", "crowd")], target[1])
         os.killpg(client.process.pid, number)
         return client.proc()
     return act

@@ -6,6 +6,7 @@
  * than too late, a return too late rather than too early.
  *
  *   e PROC FD OP MODE NAME RESULT TOKEN CALL RETURN DEADLINE VALUE
+ *   late PROC FROM TO
  *
  * Of a call that ends what is held a line without RESULT and RETURN is told before it is
  * made: should the process be killed meanwhile, the lock counts until the call only.
@@ -128,6 +129,14 @@ static void tell_to(int fd, const struct event *e)
 void tell(const struct event *event)
 {
 	tell_to(log_fd, event);
+}
+
+void tell_late(int64_t from_ns, int64_t to_ns)
+{
+	if (dprintf(log_fd, "late %s %" PRId64 " %" PRId64 "\n", process, from_ns, to_ns) < 0) {
+		perror("history");
+		_exit(2);
+	}
 }
 
 /* --- the register ------------------------------------------------------------------ */

@@ -13,6 +13,9 @@
  * One thread in three keeps to the names that are held for seconds (is_long()), because
  * only who holds for long can be harmed by masters that forget.
  *
+ * In a crowd (run_crowd()) all threads wait for one name, as long as it takes, hold it for a moment, and queue up
+ * again: what the checker judges there is the order in which they are served.
+ *
  * The name "foreign" belongs to another Redlock client as well, and only in phases in
  * which no master forgets (clients.py): then the file HISTORY/../foreign exists.
  */
@@ -29,6 +32,11 @@
 #include <unistd.h>
 
 #define THREADS_MAX 16
+#define CROWD_US 3000        /* for how long a crowd holds at most, but for one in CROWD_LONG */
+#define CROWD_LONG 8
+#define CROWD_LONG_US 100000
+#define BEAT_US 10000        /* how often a crowd looks whether it runs */
+#define LATE_NS 40000000     /* what is told: a machine that is busy is often late by less */
 
 struct worker {
 	pthread_t thread;
@@ -37,6 +45,7 @@ struct worker {
 	int name_count;
 	bool lasting;      /* its names are those that are held for long */
 	bool foreign;      /* this round is of the name that others share */
+	bool crowd;        /* it waits for as long as it takes, and its calls are told before they are made */
 	/* protected by being one byte that the ticker only reads */
 	volatile bool interruptible;
 
@@ -136,7 +145,7 @@ static int outcome(struct worker *w, int r, bool hasty)
  * others, nobody waits without a limit: whose turn it is is chance. */
 static int call_lock(struct worker *w, int operation)
 {
-	uint64_t kind = chance(&w->random, w->foreign || w->lasting ? 7 : 10);
+	uint64_t kind = w->crowd ? 7 : chance(&w->random, w->foreign || w->lasting ? 7 : 10);
 	int r, timeout_ms = w->foreign ? 300 : (int)(20 + chance(&w->random, 2000));
 
 	w->interruptible = kind >= 8;
@@ -202,7 +211,7 @@ static void take(struct worker *w, int operation)
 {
 	struct event before = w->lock;
 	const char *mode = operation == LOCK_EX ? "X" : "S";
-	int64_t call = w->held ? tell_begin(w, "lock", mode) : now_ns(), deadline = 0;
+	int64_t call = w->held || w->crowd ? tell_begin(w, "lock", mode) : now_ns(), deadline = 0;
 	int error = call_lock(w, operation);
 
 	w->lock.mode = mode;
@@ -301,17 +310,8 @@ static void under_lock(struct worker *w)
 
 /* --- rounds ---------------------------------------------------------------------------------- */
 
-static void open_one(struct worker *w)
+static void open_name(struct worker *w, const char *name)
 {
-	const char *name;
-
-	do
-		name = w->names[chance(&w->random, (uint64_t)w->name_count)];
-	while (is_long(name) != w->lasting);
-	w->foreign = chance(&w->random, 4) == 0 && access(getenv("TORTURE_FOREIGN"), F_OK) == 0;
-	if (w->foreign)
-		name = "foreign";
-	w->nonblock = chance(&w->random, 5) == 0;
 	do
 		w->fd = dlock_open(name, DLOCK_CLOEXEC | (w->nonblock ? DLOCK_NONBLOCK : 0));
 	while (w->fd < 0 && (errno == EMFILE || errno == EAGAIN));
@@ -321,6 +321,18 @@ static void open_one(struct worker *w)
 	}
 	w->held = w->left = false;
 	w->lock = (struct event){.fd = atomic_fetch_add(&descriptors, 1), .name = name, .mode = "-"};
+}
+
+static void open_one(struct worker *w)
+{
+	const char *name;
+
+	do
+		name = w->names[chance(&w->random, (uint64_t)w->name_count)];
+	while (is_long(name) != w->lasting);
+	w->foreign = chance(&w->random, 4) == 0 && access(getenv("TORTURE_FOREIGN"), F_OK) == 0;
+	w->nonblock = chance(&w->random, 5) == 0;
+	open_name(w, w->foreign ? "foreign" : name);
 }
 
 static void give_back(struct worker *w)
@@ -363,6 +375,28 @@ static void *run(void *argument)
 	return NULL;
 }
 
+/* Again and again at the end of the queue of one name. Most hold it for up to 3 ms; that one in CROWD_LONG holds it
+ * for some time makes the queue long and leaves the machine to others. */
+static void *queue_up(void *argument)
+{
+	struct worker *w = argument;
+
+	while (!stopping) {
+		open_name(w, w->names[0]);
+		for (uint64_t left = 1 + chance(&w->random, 32); left > 0 && !stopping; left--) {
+			take(w, chance(&w->random, 10) < 9 ? LOCK_EX : LOCK_SH);
+			if (!w->held)
+				continue;
+			use_register(w);
+			sleep_us((int64_t)chance(&w->random, chance(&w->random, CROWD_LONG) == 0 ? CROWD_LONG_US : CROWD_US));
+			give_back(w);
+			sleep_us((int64_t)chance(&w->random, CROWD_US));
+		}
+		close_one(w);
+	}
+	return NULL;
+}
+
 /* Interrupts single waits by a signal, and all of them in the end. */
 static void tick(int first, int count, uint64_t *random)
 {
@@ -372,11 +406,11 @@ static void tick(int first, int count, uint64_t *random)
 	sleep_us(50000);
 }
 
-int run_locks(uint64_t seed, int threads, char **names)
+/* How many threads there are, ended or not. */
+static int start_threads(uint64_t seed, int threads, char **names, bool crowd)
 {
 	struct sigaction action = {.sa_handler = nothing};
-	uint64_t random = seed;
-	int name_count = 0, ended = 0;
+	int name_count = 0;
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGUSR1, &action, NULL);
@@ -387,14 +421,47 @@ int run_locks(uint64_t seed, int threads, char **names)
 		workers[i].names = names;
 		workers[i].name_count = name_count;
 		workers[i].lasting = i % 3 == 0;
+		workers[i].crowd = crowd;
 		workers[i].random = seed * 1000 + (uint64_t)i;
-		if (pthread_create(&workers[i].thread, NULL, run, &workers[i]) != 0)
-			return 2;
+		if (pthread_create(&workers[i].thread, NULL, crowd ? queue_up : run, &workers[i]) != 0)
+			_exit(2);
 	}
-	while (!stopping)
-		tick(0, threads, &random);
-	for (; ended < threads; tick(ended, threads, &random))
+	return threads;
+}
+
+static int end_threads(int threads, uint64_t *random)
+{
+	for (int ended = 0; ended < threads; tick(ended, threads, random))
 		while (ended < threads && pthread_tryjoin_np(workers[ended].thread, NULL) == 0)
 			ended++;
 	return 0;
+}
+
+int run_locks(uint64_t seed, int threads, char **names)
+{
+	uint64_t random = seed;
+
+	threads = start_threads(seed, threads, names, false);
+	while (!stopping)
+		tick(0, threads, &random);
+	return end_threads(threads, &random);
+}
+
+/* Nobody's place in a queue is judged by the time in which its process did not run: that is told. */
+int run_crowd(uint64_t seed, int threads, char **names)
+{
+	uint64_t random = seed;
+	int64_t before = now_ns();
+
+	threads = start_threads(seed, threads, names, true);
+	while (!stopping) {
+		int64_t now;
+
+		sleep_us(BEAT_US);
+		now = now_ns();
+		if (now - before > LATE_NS)
+			tell_late(before, now);
+		before = now;
+	}
+	return end_threads(threads, &random);
 }

@@ -26,9 +26,10 @@ import random
 from dataclasses import dataclass, field
 
 MAX_TTL = 5.0
-BOUND = MAX_TTL + 10.0  # within that whoever waits is served; waiters are not queued, so that is partly chance
+BOUND = MAX_TTL + 10.0  # within that whoever waits is served: quarantines, and leases that end by themselves
 CALM = BOUND + 1.0
 QUORUM_TIMEOUT = 20.0
+SETTLE = 8.0            # after that all vote, all are connected, what dead processes held has ended: the order is judged
 CYCLE = 29.0
 CYCLES = ["normal", "foreign", "storm", "normal", "normal", "foreign"]
 GAP = 0.22              # seconds between two faults, on average
@@ -73,13 +74,13 @@ class Plan:
         count = max(1, round(seconds / CYCLE))
         length = seconds / count
         for index in range(count):
-            self._cycle(index * length, max(length * 0.45, length - CALM), CYCLES[index % len(CYCLES)])
+            self._cycle(index * length, max(length * 0.45, length - CALM), CYCLES[index % len(CYCLES)], index == count - 1)
         self.events.sort()
 
     def _add(self, time, what, kind="", target=None, amount=0.0):
         self.events.append(Event(time, len(self.events), what, kind, target, amount))
 
-    def _cycle(self, start, length, kind):
+    def _cycle(self, start, length, kind, last):
         if kind == "foreign" and "foreign" not in self.has:
             kind = "normal"
         if self.sabotage:
@@ -88,7 +89,7 @@ class Plan:
         self.busy, self.impaired = {}, {}
         self._add(start, "cycle", kind)
         if kind != "foreign" and "clocks" in self.has:
-            self._clocks(start, end)
+            self._clocks(start, end, last)
         if kind == "storm":
             storms = 5 if self.sabotage else 2
             for number in range(storms):
@@ -169,7 +170,7 @@ class Plan:
 
     # --- what is planned for a cycle as a whole ---------------------------------------------------
 
-    def _clocks(self, start, end):
+    def _clocks(self, start, end, last):
         """Rule 2."""
         latest = end - CLOCK_HOLD
         for _ in range(self.random.choice((0, 1, 1, 1, 2))):
@@ -177,7 +178,9 @@ class Plan:
                 return
             master = self._free(start, range(1, 6))
             time = self.random.uniform(start, latest)
-            step = self.random.choice((-1, 1)) * 0.3 * 200 ** self.random.random()
+            # Up to 39 s, in the last cycle up to 10: what a clock ahead has done to tickets is forgotten before the
+            # last calm ends, so that some order is judged in each run that has more than one cycle.
+            step = self.random.choice((-1, 1)) * 0.3 * (33 if last else 130) ** self.random.random()
             self._add(time, "begin", "clock-step", master, step)
             self._add(time + CLOCK_HOLD + self.random.uniform(0, latest - time), "end", "clock-step", master, step)
             self.impaired[master] = end + MAX_TTL

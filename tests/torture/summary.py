@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 
-from plan import BOUND, QUORUM_TIMEOUT
+from plan import BOUND, QUORUM_TIMEOUT, SETTLE
 
-KINDS = {"locks": "library", "loop": "dlock", "files-create": "dlockfs, create mode", "files-flock": "dlockfs, flock mode",
+KINDS = {"locks": "library", "crowd": "crowd", "loop": "dlock", "files-create": "dlockfs, create mode", "files-flock": "dlockfs, flock mode",
          "foreign": "redlock 5"}
 
 
@@ -64,7 +64,8 @@ def judge(folder):
     if not os.path.exists(checker):
         return None, "checker.py is not there: nothing was checked\n"
     result = subprocess.run([sys.executable, checker, "--bound", str(BOUND), "--quorum-timeout", str(QUORUM_TIMEOUT), "--tokenless", "files-",
-                             "--tokenless", "foreign", folder], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             "--tokenless", "foreign", "--order", "crowd",
+                             "--settle", str(SETTLE), folder], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, check=False)
     return result.returncode, result.stdout
 
@@ -74,10 +75,13 @@ def tell(folder, seconds, seed):
     figures = Figures(os.path.join(folder, "history"))
     with open(os.path.join(folder, "counts.json"), encoding="utf-8") as file:
         counts = json.load(file)
+    # Of the crowd are so many that they would hide that others get none.
+    in_crowd = figures.grants.pop("crowd", 0)
     grants, faults = sum(figures.grants.values()), sum(counts["faults"].values())
     print(f"torture: {seconds} s, seed {seed}: {grants} grants, {faults} faults, {figures.writes} writes to the registers, "
           f"{figures.lost} locks lost and told")
     print("  grants: " + ", ".join(f"{count} {kind}" for kind, count in figures.grants.most_common()))
+    print(f"  in the crowd: {in_crowd} grants more")
     print("  not granted: " + ", ".join(f"{count} {kind}" for kind, count in figures.refusals.most_common()))
     print("  faults: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts["faults"].items())))
     print(f"  {len(figures.heals)} times all was taken back; {len(figures.late)} waited then and were served" +

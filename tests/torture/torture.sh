@@ -73,12 +73,19 @@ fi
 number_of() { sed -n "s/^torture: .*[ :]\([0-9]*\) $1,.*/\1/p" "$work/output" | head -n 1; }
 grants=$(number_of grants)
 faults=$(number_of faults)
+judged=$(sed -n 's/^order: \([0-9]*\) grants judged.*/\1/p' "$work/output")
 nothing_left() { [ -z "$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$work*" 2>/dev/null)" ] && ! grep -q -F " $work/" /proc/self/mounts; }
 
 check "nothing is violated, nothing fails" [ "$status" -eq 0 ]
 check "  locks were granted all along" [ "${grants:-0}" -ge $((seconds * 5)) ]
 check "  while faults happened" [ "${faults:-0}" -ge "$seconds" ]
 check "  and everything was ended" nothing_left
+# A shorter run may be one in which a clock was ahead, whose influence outlasts it.
+if [ "$seconds" -ge 60 ]; then
+	check "  and in the calm between them who waits is served in turn (${judged:-0} grants judged)" [ "${judged:-0}" -ge "$seconds" ]
+else
+	echo "# ${judged:-0} grants judged for their order"
+fi
 omitted "networks were cut" "networks.*" namespaces
 omitted "mounts took part" "mounts.*" fuse
 omitted "redlock 5 took part" "redlock.*" npm

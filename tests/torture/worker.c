@@ -2,6 +2,7 @@
  * worker.c - one client process of the torture.
  *
  *   worker locks PROC SEED THREADS NAME...   threads that lock by the library
+ *   worker crowd PROC SEED THREADS NAME      threads that wait in turn for one name
  *   worker under PROC MODE HOLD_US CALL_NS [PATIENCE]   what dlock(1) runs under a lock
  *   worker mkdir PROC SEED FOLDER NAME...    mkdir(2) and rmdir(2) in a mount in create mode
  *   worker flock PROC SEED FOLDER NAME...    flock(2) in a mount in flock mode
@@ -40,6 +41,8 @@ int main(int argc, char **argv)
 	history_open(argv[2]);
 	if (strcmp(argv[1], "locks") == 0)
 		return run_locks(strtoull(argv[3], NULL, 10), atoi(argv[4]), argv + 5);
+	if (strcmp(argv[1], "crowd") == 0)
+		return run_crowd(strtoull(argv[3], NULL, 10), atoi(argv[4]), argv + 5);
 	if (strcmp(argv[1], "under") == 0)
 		return run_under(argv[3], strtoull(argv[4], NULL, 10), strtoll(argv[5], NULL, 10), argv[6]);
 	if (strcmp(argv[1], "mkdir") == 0)

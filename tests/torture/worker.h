@@ -43,6 +43,8 @@ bool is_long(const char *name);
 void history_open(const char *proc);
 const char *history_proc(void);
 void tell(const struct event *event);
+/* This process was to run, and stood still meanwhile. */
+void tell_late(int64_t from_ns, int64_t to_ns);
 
 /*
  * The register of `name`: what the lock protects. Both are refused (false) when it has
@@ -53,6 +55,7 @@ bool register_write(const struct event *holder, int64_t value);
 
 /* The ways to lock. Each returns the exit status. */
 int run_locks(uint64_t seed, int threads, char **names);
+int run_crowd(uint64_t seed, int threads, char **names);
 int run_under(const char *mode, uint64_t hold_us, int64_t call_ns, const char *patience);
 int run_mkdir(uint64_t seed, const char *folder, char **names);
 int run_flock(uint64_t seed, const char *folder, char **names);

@@ -6,6 +6,7 @@
  * sanitizers included; it only ever leaves by _exit().
  */
 #include "tests/harness/fleet.h"
+#include "tests/harness/liar.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -106,6 +107,32 @@ int fleet_start(struct fleet *fleet, const struct fleet_setup *setup)
 	return error;
 }
 
+int fleet_start_behind(struct fleet *fleet, struct liar **ret_liars, int count, const char *settings)
+{
+	const struct fleet_setup setup = {.servers = {.count = count}, .settings = settings};
+	struct dlock_options *options;
+	char list[600] = "";
+
+	if (fleet_start(fleet, &setup) < 0)
+		return -1;
+	for (int i = 0; i < count; i++) {
+		ret_liars[i] = liar_start(servers_address(fleet->servers, i));
+		if (!ret_liars[i])
+			return -1;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? "," : "", liar_address(ret_liars[i]));
+	}
+	options = fleet_options(fleet, list, settings);
+	if (!options)
+		return -1;
+	dlock_options_free(fleet->options);
+	fleet->options = options;
+	/* Other addresses are another cluster. */
+	if (dlock_init_with(DLOCK_INIT_FORCE, options) == count)
+		return 0;
+	fprintf(stderr, "fleet: %s\n", dlock_error_detail());
+	return -1;
+}
+
 void fleet_end(struct fleet *fleet)
 {
 	dlock_options_free(fleet->options);
@@ -204,6 +231,32 @@ int fleet_voting(const struct dlock_options *options)
 	struct fleet_sight sight;
 
 	return fleet_look(options, &sight);
+}
+
+/* ---- a call in a thread of its own ---- */
+
+static void *wait_for_lock(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->result = dlock_timedlock(w->fd, w->operation, w->timeout_ms);
+	w->error = errno;
+	atomic_store(&w->finished, true);
+	return NULL;
+}
+
+int waiter_start(struct waiter *waiter, int fd, int operation, int timeout_ms)
+{
+	*waiter = (struct waiter){.fd = fd, .operation = operation, .timeout_ms = timeout_ms};
+	return pthread_create(&waiter->thread, NULL, wait_for_lock, waiter);
+}
+
+bool waiter_join(struct waiter *waiter, int most_ms)
+{
+	if (!FLEET_UNTIL(atomic_load(&waiter->finished), most_ms))
+		return false;
+	pthread_join(waiter->thread, NULL);
+	return true;
 }
 
 /* ---- peers ---- */

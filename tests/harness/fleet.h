@@ -1,5 +1,5 @@
 /*
- * fleet.h - masters, settings for them, and further programs, for tests of the library.
+ * fleet.h - masters, settings for them, and further programs and threads, for tests of the library.
  *
  * Owns: the servers of one test, the options object with which it opens locks, and
  * peers: forked programs that use the library on the test's behalf, so that they can
@@ -9,6 +9,8 @@
 #ifndef TESTS_HARNESS_FLEET_H
 #define TESTS_HARNESS_FLEET_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,6 +39,10 @@ struct fleet_setup {
 /* 0, or -1 after a sentence on standard error. `setup` may be NULL. */
 int fleet_start(struct fleet *fleet, const struct fleet_setup *setup);
 void fleet_end(struct fleet *fleet);
+
+/* The same for `count` masters behind a liar each, whose addresses are the ones that are locked by. */
+struct liar;
+int fleet_start_behind(struct fleet *fleet, struct liar **ret_liars, int count, const char *settings);
 
 /* New options: the fleet's usual ones, then `settings`; for `list`, or the fleet's own. */
 struct dlock_options *fleet_options(const struct fleet *fleet, const char *list, const char *settings);
@@ -79,6 +85,20 @@ struct fleet_sight {
 /* The number of masters that vote, or -1 with errno. */
 int fleet_look(const struct dlock_options *options, struct fleet_sight *sight);
 int fleet_voting(const struct dlock_options *options);
+
+/* ---- a call in a thread of its own ---- */
+
+struct waiter {
+	pthread_t thread;
+	int fd, operation, timeout_ms;
+	int result, error;
+	atomic_bool finished;
+};
+
+/* dlock_timedlock(); 0 or an error. `waiter` must live until it was joined. */
+int waiter_start(struct waiter *waiter, int fd, int operation, int timeout_ms);
+/* False if it has not finished within `most_ms`. */
+bool waiter_join(struct waiter *waiter, int most_ms);
 
 /* ---- peers ---- */
 

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -675,46 +674,29 @@ Test(data, closed_while_it_is_under_way)
 	end();
 }
 
-struct waiter {
-	int fd, result, error;
-	atomic_bool finished;
-};
-
-static void *wait_for_lock(void *arg)
-{
-	struct waiter *waiter = arg;
-
-	waiter->result = dlock_lock(waiter->fd);
-	waiter->error = errno;
-	atomic_store(&waiter->finished, true);
-	return NULL;
-}
-
 /* It does not wait for the lock, and that comes with it. */
 Test(data, set_while_another_thread_waits_for_the_lock)
 {
-	struct waiter waiter = {0};
-	pthread_t thread;
-	int holder;
+	struct waiter waiter;
+	int holder, waiting;
 
 	begin();
 	holder = open_lock("waiting");
-	waiter.fd = open_lock("waiting");
+	waiting = open_lock("waiting");
 	must(dlock_lock(holder));
-	set_text(waiter.fd, "early");
-	cr_assert_eq(pthread_create(&thread, NULL, wait_for_lock, &waiter), 0);
-	cr_assert(FLEET_UNTIL(stat_of(waiter.fd).state == DLOCK_STATE_WAITING, 5000));
+	set_text(waiting, "early");
+	cr_assert_eq(waiter_start(&waiter, waiting, LOCK_EX, -1), 0);
+	cr_assert(FLEET_UNTIL(stat_of(waiting).state == DLOCK_STATE_WAITING, 5000));
 	for (int i = 0; i < 20; i++) {
-		set_text(waiter.fd, i % 2 ? "odd" : "even");
+		set_text(waiting, i % 2 ? "odd" : "even");
 		fleet_sleep_ms(7);
 	}
 	cr_assert_not(atomic_load(&waiter.finished));
 	must(dlock_unlock(holder));
-	cr_assert(FLEET_UNTIL(atomic_load(&waiter.finished), 5000));
-	pthread_join(thread, NULL);
+	cr_assert(waiter_join(&waiter, 5000));
 	cr_assert_eq(waiter.result, 0, "%s", strerror(waiter.error));
 	tells_text("waiting", "odd");
-	must(dlock_close(waiter.fd));
+	must(dlock_close(waiting));
 	must(dlock_close(holder));
 	end();
 }

@@ -106,35 +106,16 @@ static unsigned held_by(int fd)
 
 /* ---- a call in a thread of its own ---- */
 
-struct waiter {
-	pthread_t thread;
-	int fd, operation, timeout_ms;
-	int result, error;
-	atomic_bool finished;
-};
-
-static void *wait_for_lock(void *arg)
-{
-	struct waiter *w = arg;
-
-	w->result = dlock_timedlock(w->fd, w->operation, w->timeout_ms);
-	w->error = errno;
-	atomic_store(&w->finished, true);
-	return NULL;
-}
-
 /* Back when the call waits. */
 static void start_waiter(struct waiter *w, int fd, int operation, int timeout_ms)
 {
-	*w = (struct waiter){.fd = fd, .operation = operation, .timeout_ms = timeout_ms};
-	cr_assert_eq(pthread_create(&w->thread, NULL, wait_for_lock, w), 0);
+	cr_assert_eq(waiter_start(w, fd, operation, timeout_ms), 0);
 	cr_assert(FLEET_UNTIL(stat_of(fd).state == DLOCK_STATE_WAITING, 5000), "the call does not wait");
 }
 
 static void join_waiter(struct waiter *w, int most_ms)
 {
-	cr_assert(FLEET_UNTIL(atomic_load(&w->finished), most_ms), "still waiting after %d ms", most_ms);
-	pthread_join(w->thread, NULL);
+	cr_assert(waiter_join(w, most_ms), "still waiting after %d ms", most_ms);
 }
 
 /* ---- two of five ---- */
@@ -1076,8 +1057,7 @@ Test(calls, two_readers_convert_at_once)
 		must(dlock_flock(a, LOCK_SH));
 		must(dlock_flock(b, LOCK_SH));
 		start_waiter(&one, a, LOCK_EX, -1);
-		two = (struct waiter){.fd = b, .operation = LOCK_EX, .timeout_ms = -1};
-		cr_assert_eq(pthread_create(&two.thread, NULL, wait_for_lock, &two), 0);
+		cr_assert_eq(waiter_start(&two, b, LOCK_EX, -1), 0);
 		cr_assert(FLEET_UNTIL(atomic_load(&one.finished) || atomic_load(&two.finished), 5000), "a deadlock");
 		fleet_sleep_ms(round * 30); /* not for luck: the other shall be seen to wait */
 		cr_assert(atomic_load(&one.finished) != atomic_load(&two.finished), "both hold it");

@@ -15,6 +15,7 @@
 #include "node.h"
 #include "tests/harness/fake.h"
 #include "tests/harness/fleet.h"
+#include "tests/harness/loop.h"
 #include "tests/harness/servers.h"
 #include "tests/harness/tls.h"
 
@@ -36,10 +37,7 @@
 /* ---- the driver ---- */
 
 struct driver {
-	int epoll;
-	int64_t forward_us; /* how far the clock was put forward */
-	struct config config;
-	struct server server;
+	struct loop loop; /* first: what loop_watch() is given */
 	struct node *node;
 	unsigned connected, disconnected, messages;
 	char why[512], message[256];
@@ -48,23 +46,7 @@ struct driver {
 
 static int64_t now_us(const struct driver *d)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * SECOND_US + now.tv_nsec / 1000 + d->forward_us;
-}
-
-static int watch(void *context, struct node *node, int fd, uint32_t events)
-{
-	struct driver *d = context;
-	struct epoll_event event = {.events = events, .data.fd = fd};
-
-	(void)node;
-	if (events == 0)
-		return epoll_ctl(d->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
-	if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
-		return 0;
-	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, fd, &event) < 0 ? -errno : 0;
+	return loop_now_us(&d->loop);
 }
 
 static void connected(void *context, struct node *node, const struct node_facts *facts)
@@ -115,22 +97,11 @@ static struct fake *fake;
 static struct driver *driver_new(const char *address)
 {
 	struct driver *d = calloc(1, sizeof(*d));
-	const struct node_owner owner = {d, watch, connected, disconnected, reply, message};
-	const char *colon = strrchr(address, ':');
+	const struct node_owner owner = {d, loop_watch, connected, disconnected, reply, message};
 
 	cr_assert_not_null(d);
-	d->epoll = epoll_create1(EPOLL_CLOEXEC);
-	d->config.node_timeout_us = 50000;
-	d->server.address = strdup(address);
-	if (strncmp(address, "unix:", 5) == 0) {
-		d->server.kind = SERVER_UNIX;
-		d->server.path = strdup(address + 5);
-	} else {
-		d->server.kind = SERVER_TCP;
-		d->server.host = strndup(address, (size_t)(colon - address));
-		d->server.port = (uint16_t)atoi(colon + 1);
-	}
-	d->node = node_new_listener(&d->config, &d->server, 3, &owner, 42, CHANNEL);
+	cr_assert_eq(loop_begin(&d->loop, address), 0);
+	d->node = node_new_listener(&d->loop.config, &d->loop.server, 3, &owner, 42, CHANNEL);
 	cr_assert_not_null(d->node);
 	cr_assert_not(node_has_tried(d->node));
 	return driver = d;
@@ -139,10 +110,7 @@ static struct driver *driver_new(const char *address)
 static void driver_free(struct driver *d)
 {
 	node_free(d->node);
-	close(d->epoll);
-	free(d->server.address);
-	free(d->server.path);
-	free(d->server.host);
+	loop_end(&d->loop);
 	free(d);
 }
 
@@ -166,7 +134,7 @@ static void turn(struct driver *d)
 {
 	struct epoll_event events[16];
 	int64_t wait_us = node_next_us(d->node) - now_us(d);
-	int count = epoll_wait(d->epoll, events, 16, wait_us <= 0 ? 0 : wait_us > 20000 ? 20 : (int)(wait_us / 1000) + 1);
+	int count = epoll_wait(d->loop.epoll, events, 16, wait_us <= 0 ? 0 : wait_us > 20000 ? 20 : (int)(wait_us / 1000) + 1);
 
 	for (int i = 0; i < count; i++)
 		node_ready(d->node, events[i].data.fd, events[i].events, now_us(d));
@@ -269,9 +237,9 @@ Test(listener, tcp_user_and_database)
 	                                  .rules = "resetchannels -@all +subscribe &dlock!grants*"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"waiter";
-	d->server.password = (char *)"seCret";
-	d->server.db = 5; /* needs no SELECT: channels know no database */
+	d->loop.server.user = (char *)"waiter";
+	d->loop.server.password = (char *)"seCret";
+	d->loop.server.db = 5; /* needs no SELECT: channels know no database */
 	must_listen(d);
 	must_hear(d, "one");
 }
@@ -339,8 +307,8 @@ static void check_refused(const char *rules, const char *words, const char *mend
 	int64_t wait_us;
 	char *text;
 
-	d->server.user = (char *)"waiter";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"waiter";
+	d->loop.server.password = (char *)"seCret";
 	for (unsigned i = 1; i <= 3; i++) {
 		node_start(d->node, now_us(d));
 		cr_assert(until(d, &d->disconnected, i, 2000));
@@ -351,7 +319,7 @@ static void check_refused(const char *rules, const char *words, const char *mend
 		cr_assert_str_eq(node_problem(d->node), d->why);
 		wait_us = node_next_us(d->node) - now_us(d);
 		cr_assert(wait_us > 7000000 && wait_us <= 12500000, "%" PRId64, wait_us);
-		d->forward_us += wait_us;
+		d->loop.forward_us += wait_us;
 	}
 	text = servers_command(servers, 0, "ACL SETUSER waiter %s", mend);
 	cr_assert_str_eq(text, "OK");
@@ -387,7 +355,7 @@ Test(listener, wrong_password)
 	struct servers_options options = {.password = "right"};
 	struct driver *d = to_server(&options);
 
-	d->server.password = (char *)"seCret";
+	d->loop.server.password = (char *)"seCret";
 	node_start(d->node, now_us(d));
 	cr_assert(until(d, &d->disconnected, 3, 2000));
 	assert_says(d->why, "wrong user or password");
@@ -743,9 +711,9 @@ Test(listener, tls)
 	drop_driver();
 	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
 	d = driver_new(address);
-	d->server.tls = true;
-	d->config.tls_ca = ca;
-	d->config.node_timeout_us = SECOND_US;
+	d->loop.server.tls = true;
+	d->loop.config.tls_ca = ca;
+	d->loop.config.node_timeout_us = SECOND_US;
 	must_listen(d);
 	must_hear(d, "one");
 	cr_assert_eq(servers_restart(servers, 0, false), 0);

@@ -15,6 +15,7 @@
 #include "node.h"
 #include "script.h"
 #include "tests/harness/fake.h"
+#include "tests/harness/loop.h"
 #include "tests/harness/servers.h"
 #include "tests/harness/tls.h"
 
@@ -44,14 +45,10 @@
 /* --- the driver ----------------------------------------------------------------------- */
 
 struct driver {
-	int epoll;
-	int64_t forward_us; /* how far the clock was put forward */
-	struct config config;
-	struct server server;
+	struct loop loop; /* first: what loop_watch() is given */
 	struct node *node;
 
 	unsigned connected, disconnected, replies, errors, broken;
-	int fd; /* last watched */
 	struct node_facts facts;
 	char why[512], text[256];
 	/* Tags in the order in which they were answered. */
@@ -67,24 +64,7 @@ struct driver {
 
 static int64_t now_us(const struct driver *d)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * SECOND_US + now.tv_nsec / 1000 + d->forward_us;
-}
-
-static int watch(void *context, struct node *node, int fd, uint32_t events)
-{
-	struct driver *d = context;
-	struct epoll_event event = {.events = events, .data.fd = fd};
-
-	(void)node;
-	d->fd = fd;
-	if (events == 0)
-		return epoll_ctl(d->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
-	if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
-		return 0;
-	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, fd, &event) < 0 ? -errno : 0;
+	return loop_now_us(&d->loop);
 }
 
 static void connected(void *context, struct node *node, const struct node_facts *facts)
@@ -151,24 +131,11 @@ static void reply(void *context, struct node *node, void *tag, enum node_answer 
 static struct driver *driver_new(const char *address)
 {
 	struct driver *d = calloc(1, sizeof(*d));
-	struct node_owner owner = {d, watch, connected, disconnected, reply, NULL};
-	const char *colon = strrchr(address, ':');
+	struct node_owner owner = {d, loop_watch, connected, disconnected, reply, NULL};
 
 	cr_assert_not_null(d);
-	d->epoll = epoll_create1(EPOLL_CLOEXEC);
-	d->config.node_timeout_us = 50000;
-	d->server.address = strdup(address);
-	if (strncmp(address, "unix:", 5) == 0) {
-		d->server.kind = SERVER_UNIX;
-		d->server.path = strdup(address + 5);
-	} else {
-		bool brackets = address[0] == '[';
-
-		d->server.kind = SERVER_TCP;
-		d->server.host = strndup(address + brackets, (size_t)(colon - address) - (brackets ? 2 : 0));
-		d->server.port = (uint16_t)atoi(colon + 1);
-	}
-	d->node = node_new(&d->config, &d->server, 3, &owner, 42);
+	cr_assert_eq(loop_begin(&d->loop, address), 0);
+	d->node = node_new(&d->loop.config, &d->loop.server, 3, &owner, 42);
 	cr_assert_not_null(d->node);
 	return d;
 }
@@ -176,10 +143,7 @@ static struct driver *driver_new(const char *address)
 static void driver_free(struct driver *d)
 {
 	node_free(d->node);
-	close(d->epoll);
-	free(d->server.address);
-	free(d->server.path);
-	free(d->server.host);
+	loop_end(&d->loop);
 	free(d);
 }
 
@@ -191,11 +155,11 @@ static void turn(struct driver *d, int most_ms, bool hurry)
 	int count;
 
 	wait_ms = wait_us <= 0 ? 0 : wait_us > (int64_t)most_ms * 1000 ? most_ms : wait_us / 1000 + 1;
-	count = epoll_wait(d->epoll, events, 16, hurry ? 0 : (int)wait_ms);
+	count = epoll_wait(d->loop.epoll, events, 16, hurry ? 0 : (int)wait_ms);
 	for (int i = 0; i < count; i++)
 		node_ready(d->node, events[i].data.fd, events[i].events, now_us(d));
 	if (hurry && count == 0 && wait_us > 0 && wait_us < INT64_MAX / 2)
-		d->forward_us += wait_us;
+		d->loop.forward_us += wait_us;
 	node_tick(d->node, now_us(d));
 }
 
@@ -225,7 +189,7 @@ static void must_connect(struct driver *d)
 static const char *first_failure(struct driver *d)
 {
 	start(d);
-	cr_assert(until(d, &d->disconnected, 1, (int)(5000 + d->config.node_timeout_us / 1000)), "still no end");
+	cr_assert(until(d, &d->disconnected, 1, (int)(5000 + d->loop.config.node_timeout_us / 1000)), "still no end");
 	cr_assert_eq(d->connected, 0);
 	return d->why;
 }
@@ -327,7 +291,7 @@ Test(node, unix_socket_and_facts)
 	cr_assert_str_eq(d->facts.detail, "");
 	cr_assert(info_says("server", d->facts.run_id));
 	cr_assert_eq(node_index(d->node), 3);
-	cr_assert_eq(node_server(d->node), &d->server);
+	cr_assert_eq(node_server(d->node), &d->loop.server);
 	cr_assert_eq(node_latency_us(d->node), -1);
 	cr_assert_eq(node_next_us(d->node), INT64_MAX);
 	ask(d, "PING");
@@ -378,11 +342,11 @@ Test(node, socket_options)
 	socklen_t length = sizeof(on);
 
 	must_connect(d);
-	cr_assert_eq(fcntl(d->fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	cr_assert_eq(fcntl(d->fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
-	cr_assert_eq(getsockopt(d->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, &length), 0);
+	cr_assert_eq(fcntl(d->loop.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	cr_assert_eq(fcntl(d->loop.fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	cr_assert_eq(getsockopt(d->loop.fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, &length), 0);
 	cr_assert(on);
-	cr_assert_eq(getsockopt(d->fd, SOL_SOCKET, SO_KEEPALIVE, &on, &length), 0);
+	cr_assert_eq(getsockopt(d->loop.fd, SOL_SOCKET, SO_KEEPALIVE, &on, &length), 0);
 	cr_assert(on);
 }
 
@@ -414,7 +378,7 @@ Test(node, password)
 	struct servers_options options = {.password = "seCret"};
 	struct driver *d = to_server(&options);
 
-	d->server.password = (char *)"seCret";
+	d->loop.server.password = (char *)"seCret";
 	must_connect(d);
 }
 
@@ -423,8 +387,8 @@ Test(node, user_and_password)
 	struct servers_options options = {.user = "alice", .password = "seCret"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"alice";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"alice";
+	d->loop.server.password = (char *)"seCret";
 	must_connect(d);
 }
 
@@ -433,7 +397,7 @@ Test(node, wrong_password)
 	struct servers_options options = {.password = "another"};
 	struct driver *d = to_server(&options);
 
-	d->server.password = (char *)"seCret";
+	d->loop.server.password = (char *)"seCret";
 	assert_says(first_failure(d), "wrong user or password: \"WRONGPASS");
 }
 
@@ -448,7 +412,7 @@ Test(node, password_that_the_server_does_not_want)
 {
 	struct driver *d = to_server(NULL);
 
-	d->server.password = (char *)"seCret";
+	d->loop.server.password = (char *)"seCret";
 	assert_says(first_failure(d), "a password is configured here, but the server has none");
 }
 
@@ -463,7 +427,7 @@ Test(node, the_password_is_never_repeated)
 		fake = fake_start(&options);
 		cr_assert_not_null(fake);
 		driver = driver_new(fake_address(fake));
-		driver->server.password = (char *)"seCret";
+		driver->loop.server.password = (char *)"seCret";
 		assert_says(first_failure(driver), "left out");
 		driver_free(driver);
 		driver = NULL;
@@ -479,7 +443,7 @@ Test(node, database)
 	struct driver *d = to_server(NULL);
 	char *list;
 
-	d->server.db = 7;
+	d->loop.server.db = 7;
 	must_connect(d);
 	list = servers_command(servers, 0, "CLIENT LIST");
 	cr_assert_not_null(list);
@@ -491,7 +455,7 @@ Test(node, database_that_there_is_not)
 {
 	struct driver *d = to_server(NULL);
 
-	d->server.db = 9999;
+	d->loop.server.db = 9999;
 	assert_says(first_failure(d), "refused database 9999: \"ERR DB index is out of range\"");
 }
 
@@ -503,8 +467,8 @@ Test(node, questions_refused)
 	                                  .rules = "~* &* +@all -config -client -info"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"bob";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"bob";
+	d->loop.server.password = (char *)"seCret";
 	must_connect(d);
 	cr_assert_not(d->facts.info_known || d->facts.always_known || d->facts.always);
 	cr_assert(d->facts.kill_permitted, "there was none to kill");
@@ -524,8 +488,8 @@ Test(node, config_refused_leaves_what_info_tells)
 	                                  .rules = "~* &* +@all -config"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"bob";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"bob";
+	d->loop.server.password = (char *)"seCret";
 	must_connect(d);
 	cr_assert(d->facts.info_known);
 	cr_assert_not(d->facts.always_known || d->facts.always);
@@ -538,8 +502,8 @@ Test(node, script_refused)
 	struct servers_options options = {.user = "bob", .password = "seCret", .rules = "~* &* +@all -script"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"bob";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"bob";
+	d->loop.server.password = (char *)"seCret";
 	assert_says(first_failure(d), "does not permit this user to load a script: \"NOPERM");
 }
 
@@ -906,7 +870,7 @@ Test(node, previous_connection_is_killed)
 	char byte;
 
 	must_connect(d);
-	old.fd = dup(d->fd);
+	old.fd = dup(d->loop.fd);
 	cr_assert_eq(poll(&old, 1, 50), 0, "still open");
 	node_reconnect(d->node, "for the test", now_us(d));
 	cr_assert_eq(d->disconnected, 1);
@@ -924,8 +888,8 @@ Test(node, kill_refused)
 		.user = "bob", .password = "seCret", .rules = "~* &* +@all -client|kill"};
 	struct driver *d = to_server(&options);
 
-	d->server.user = (char *)"bob";
-	d->server.password = (char *)"seCret";
+	d->loop.server.user = (char *)"bob";
+	d->loop.server.password = (char *)"seCret";
 	must_connect(d);
 	cr_assert(d->facts.kill_permitted);
 	node_reconnect(d->node, "for the test", now_us(d));
@@ -952,7 +916,7 @@ Test(node, attempt_takes_the_node_timeout_if_that_is_longer)
 {
 	struct driver *d = to_server(NULL);
 
-	d->config.node_timeout_us = 1300000;
+	d->loop.config.node_timeout_us = 1300000;
 	servers_stop(servers, 0);
 	cr_assert_str_eq(first_failure(d), "connected, but did not answer within 1300 ms");
 }
@@ -990,7 +954,7 @@ Test(node, back_off)
 		node_tick(d->node, at_us);
 	}
 	cr_assert_eq(servers_restart(servers, 0, false), 0);
-	d->forward_us = 20 * SECOND_US;
+	d->loop.forward_us = 20 * SECOND_US;
 	cr_assert(until(d, &d->connected, 1, 5000));
 	at_us = now_us(d);
 	node_reconnect(d->node, "for the test", at_us);
@@ -1038,7 +1002,7 @@ Test(node, abandoned_by_a_child)
 	child = fork();
 	if (child == 0) {
 		node_abandon(d->node);
-		_exit(fcntl(d->fd, F_GETFD) == -1 && errno == EBADF ? 0 : 1);
+		_exit(fcntl(d->loop.fd, F_GETFD) == -1 && errno == EBADF ? 0 : 1);
 	}
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -1224,7 +1188,7 @@ static void check_liar(const void *script, size_t size, bool greet, bool closes,
 	fake = fake_start(&options);
 	cr_assert_not_null(fake);
 	driver = driver_new(fake_address(fake));
-	driver->config.node_timeout_us = liar_timeout_us;
+	driver->loop.config.node_timeout_us = liar_timeout_us;
 	before = open_descriptors();
 	assert_says(first_failure(driver), words);
 	cr_assert_leq(open_descriptors(), before + 2, "the liar's end and its neighbour's may linger, ours not");
@@ -1480,8 +1444,8 @@ static struct driver *tls_driver(const char *host, int port, char *ca)
 
 	snprintf(address, sizeof(address), "%s:%d", host, port);
 	driver = driver_new(address);
-	driver->server.tls = true;
-	driver->config.tls_ca = ca;
+	driver->loop.server.tls = true;
+	driver->loop.config.tls_ca = ca;
 	return driver;
 }
 
@@ -1539,7 +1503,7 @@ Test(node, tls_is_not_built_in)
 {
 	struct driver *d = to_server(NULL);
 
-	d->server.tls = true;
+	d->loop.server.tls = true;
 	assert_says(first_failure(d), "is configured with TLS, and this build has none");
 }
 

@@ -228,33 +228,14 @@ static void served_in_order(int first, int last)
 
 /* ---- threads that wait ---- */
 
-struct waiter {
-	pthread_t thread;
-	int fd, operation, timeout_ms;
-	int result, error;
-	atomic_bool finished;
-};
-
-static void *wait_for_lock(void *arg)
-{
-	struct waiter *w = arg;
-
-	w->result = dlock_timedlock(w->fd, w->operation, w->timeout_ms);
-	w->error = errno;
-	atomic_store(&w->finished, true);
-	return NULL;
-}
-
 static void start_waiter(struct waiter *w, int fd, int operation, int timeout_ms)
 {
-	*w = (struct waiter){.fd = fd, .operation = operation, .timeout_ms = timeout_ms};
-	cr_assert_eq(pthread_create(&w->thread, NULL, wait_for_lock, w), 0);
+	cr_assert_eq(waiter_start(w, fd, operation, timeout_ms), 0);
 }
 
 static void join_waiter(struct waiter *w, int error)
 {
-	cr_assert(FLEET_UNTIL(atomic_load(&w->finished), LATE_MS), "still waiting");
-	pthread_join(w->thread, NULL);
+	cr_assert(waiter_join(w, LATE_MS), "still waiting");
 	cr_assert_eq(w->result, error ? -1 : 0, "%d: %s", w->result, strerror(w->error));
 	if (error)
 		cr_assert_eq(w->error, error, "%s instead of %s", strerror(w->error), strerror(error));

@@ -571,22 +571,7 @@ static struct liar *liars[TRIO];
 
 static void begin_trio(void)
 {
-	const struct fleet_setup setup = {.servers = {.count = TRIO}, .settings = LONG};
-	struct dlock_options *options;
-	char list[600] = "";
-
-	cr_assert_eq(fleet_start(&fleet, &setup), 0);
-	for (int i = 0; i < TRIO; i++) {
-		liars[i] = liar_start(servers_address(fleet.servers, i));
-		cr_assert_not_null(liars[i]);
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? "," : "", liar_address(liars[i]));
-	}
-	/* Other addresses are another cluster. */
-	options = fleet_options(&fleet, list, LONG);
-	cr_assert_not_null(options);
-	dlock_options_free(fleet.options);
-	fleet.options = options;
-	cr_assert_eq(dlock_init_with(DLOCK_INIT_FORCE, options), TRIO, "%s", dlock_error_detail());
+	cr_assert_eq(fleet_start_behind(&fleet, liars, TRIO, LONG), 0);
 }
 
 static void end_trio(void)

@@ -321,10 +321,14 @@ static void tell_failed(const struct crowd *crowd, const int *fds)
 {
 	int failed = 0;
 
-	for (int i = 0; i < crowd->waiters; i++)
-		failed += dlock_result(fds[i]) < 0 && errno != EINPROGRESS;
+	for (int i = 0; i < crowd->waiters; i++) {
+		int error = dlock_result(fds[i]) < 0 ? errno : 0;
+
+		if (error && error != EINPROGRESS && error != EBADF && failed++ == 0)
+			fprintf(stderr, "scale: a call has failed while it waited: %s\n", dlock_error_detail());
+	}
 	if (failed)
-		fprintf(stderr, "scale: %d calls have failed, the last one: %s\n", failed, dlock_error_detail());
+		fprintf(stderr, "scale: %d calls have failed while they waited\n", failed);
 }
 
 /* One call has ended: it had the lock, and gives it back, or has given it back. */
@@ -366,6 +370,8 @@ static bool serve_all(struct crowd *crowd, int epoll, const int *fds)
 	}
 	if (ready == 0)
 		fprintf(stderr, "scale: nothing happens any more, %d are left\n", left);
+	if (crowd->failed)
+		fprintf(stderr, "scale: %d calls have failed\n", crowd->failed);
 	free(had);
 	return good;
 }
@@ -497,10 +503,10 @@ static int many_descriptors(struct bench *bench)
 	else
 		error = crew_end(pids, 2, STEP_MS);
 	sum_up(crowd, &measured);
-	if (crowd->names)
+	if (!error)
 		tell(bench->servers, &measured);
 	if (crowd->names < NAMES) {
-		fprintf(stderr, "scale: the hard limit of open files is too low: %d names instead of %d; it must be %d\n",
+		fprintf(stderr, "scale: the hard limit of open files is too low, for %d names instead of %d: it must be %d\n",
 		        crowd->names, NAMES, 2 * NAMES * EACH + FILES_BESIDES);
 		error = -1;
 	}
@@ -683,7 +689,8 @@ static int many_processes(struct bench *bench)
 	measured.served = atomic_load(&queue->served);
 	measured.inversions = inversions(queue->order_ns, measured.served);
 	measured.served_ns = queue->last_ns - queue->released_ns;
-	tell(bench->servers, &measured);
+	if (!error)
+		tell(bench->servers, &measured);
 	munmap(queue, sizeof(*queue));
 	return error;
 }

@@ -28,6 +28,7 @@
 #define EACH 10 /* waiters on one of them */
 #define FILES_BESIDES 60
 #define PROCESSES 1000
+#define MASTERS_MAX 8
 #define AT_ONCE 8 /* processes that connect side by side */
 #define APART_NS 20000000LL
 #define APART_US 25000
@@ -40,6 +41,7 @@
 struct cost {
 	double scripts; /* a second, on the master that ran the most */
 	double cpu;     /* of all the processes together, in percent of one processor */
+	double masters; /* the same of the masters */
 };
 
 static int64_t cpu_ns(const pid_t *pids, int count)
@@ -59,12 +61,17 @@ static int64_t cpu_ns(const pid_t *pids, int count)
 static struct cost idle(struct servers *servers, const pid_t *pids, int count)
 {
 	int masters = servers_count(servers);
-	int64_t before[masters], begin_ns = now_ns(), cpu = cpu_ns(pids, count), most = 0;
+	int64_t before[MASTERS_MAX] = {0}, begin_ns = now_ns(), cpu = cpu_ns(pids, count), masters_cpu, most = 0;
+	pid_t master_pids[MASTERS_MAX] = {0};
 	double seconds;
 
-	for (int i = 0; i < masters; i++)
+	for (int i = 0; i < masters; i++) {
 		before[i] = scripts_run_at(servers, i);
+		master_pids[i] = servers_pid(servers, i);
+	}
+	masters_cpu = cpu_ns(master_pids, masters);
 	sleep_us(IDLE_US);
+	masters_cpu = cpu_ns(master_pids, masters) - masters_cpu;
 	cpu = cpu_ns(pids, count) - cpu;
 	seconds = (double)(now_ns() - begin_ns) / 1e9;
 	for (int i = 0; i < masters; i++) {
@@ -72,7 +79,9 @@ static struct cost idle(struct servers *servers, const pid_t *pids, int count)
 
 		most = ran > most ? ran : most;
 	}
-	return (struct cost){.scripts = (double)most / seconds, .cpu = (double)cpu / seconds / 1e7};
+	return (struct cost){.scripts = (double)most / seconds,
+	                     .cpu = (double)cpu / seconds / 1e7,
+	                     .masters = (double)masters_cpu / seconds / 1e7};
 }
 
 /* A number in what a master answers, on the average of all of them; -1 if one does not answer. */
@@ -98,17 +107,17 @@ static double memory_of(struct servers *servers)
 	return mean_of(servers, "INFO memory", "used_memory:");
 }
 
-/* How many wait at each master, whatever for. */
-static bool all_wait(struct servers *servers, int count)
+/* How many wait at each master, for the names of that pattern. */
+static bool all_wait(struct servers *servers, const char *names, int count)
 {
-	static const char script[] = "local n = 0 for _, k in ipairs(redis.call('KEYS', 'dlock!queue:*')) do "
+	static const char script[] = "local n = 0 for _, k in ipairs(redis.call('KEYS', ARGV[1])) do "
 	                             "n = n + redis.call('ZCARD', k) end return n";
 	int64_t end_ms = stress_now_ms() + SILENCE_MS;
 	int there = 0;
 	long last = -1;
 
 	while (there < servers_count(servers) && stress_now_ms() < end_ms) {
-		char *reply = servers_command(servers, there, "EVAL %s 0", script);
+		char *reply = servers_command(servers, there, "EVAL %s 0 dlock!queue:dlock:%s", script, names);
 
 		last = reply ? strtol(reply, NULL, 10) : -1;
 		free(reply);
@@ -192,6 +201,7 @@ static void tell(struct servers *servers, const struct measured *measured)
 	line(measured, "scripts a hand-over", "", (double)measured->scripts / measured->waiters, servers_count(servers));
 	line(measured, "idle scripts", "/s", measured->waiting.scripts, measured->before.scripts);
 	line(measured, "idle CPU", "%", measured->waiting.cpu, measured->before.cpu);
+	line(measured, "idle masters' CPU", "%", measured->waiting.masters, measured->before.masters);
 	line(measured, "RSS each", "KiB", measured->rss_kib, measured->rss_floor_kib);
 	if (measured->pss_kib > 0)
 		line(measured, "PSS each", "KiB", measured->pss_kib, measured->pss_floor_kib);
@@ -248,6 +258,7 @@ struct crowd {
 	int64_t released_ns, last_ns;
 	atomic_int served;
 	int failed; /* calls */
+	bool gives_up;
 	double rss_none_kib, rss_open_kib, rss_wait_kib;
 	int64_t asked_ns[NAMES][EACH];
 	int served_of[NAMES];
@@ -393,7 +404,7 @@ static int wait_all(void *arg)
 	}
 	crowd->rss_open_kib = (double)stress_resident_kib();
 	step_on(&crowd->waiter);
-	for (int round = 0; round < EACH; round++) {
+	for (int round = 0; round < EACH && !crowd->gives_up; round++) {
 		if (!ask_all(crowd, fds, round))
 			return step_fails(&crowd->waiter, "a name cannot be asked for");
 		step_on(&crowd->waiter);
@@ -419,7 +430,8 @@ static int let_ask(struct crowd *crowd)
 	for (int round = 0; round < EACH; round++) {
 		if (next_step(&crowd->waiter, "one on each name has asked") < 0)
 			return -1;
-		if (!all_wait(crowd->bench->servers, crowd->names * (round + 1))) {
+		if (!all_wait(crowd->bench->servers, "bench-scale-[0-9]*", crowd->names * (round + 1))) {
+			crowd->gives_up = true;
 			next_step(&crowd->waiter, "which calls have failed");
 			return -1;
 		}
@@ -610,7 +622,7 @@ static int ask_in_turn(struct queue *queue)
 		}
 		sleep_us(APART_US);
 	}
-	return all_wait(queue->bench->servers, PROCESSES) ? 0 : -1;
+	return all_wait(queue->bench->servers, NAME, PROCESSES) ? 0 : -1;
 }
 
 /* On the average: "Rss:", where a page that is shared counts with each, or "Pss:", where it is shared out. */

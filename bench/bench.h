@@ -29,6 +29,7 @@ struct bench {
 int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
+int figure_scale(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
 
@@ -58,6 +59,12 @@ double samples_us(struct samples *samples, double part); /* part 0.5: the median
 
 int64_t now_ns(void); /* CLOCK_MONOTONIC, the same for all processes */
 void sleep_us(int us);
+
+/* ---- servers ---- */
+
+/* Scripts run until now: on one master, on all together. */
+int64_t scripts_run_at(struct servers *servers, int i);
+int64_t scripts_run(struct servers *servers);
 
 /* ---- processes ---- */
 

@@ -88,22 +88,6 @@ static int work(void *arg)
 	return 1;
 }
 
-/* Scripts run until now, on all masters together. */
-static int64_t scripts_run(struct servers *servers)
-{
-	int64_t sum = 0;
-
-	for (int i = 0; i < servers_count(servers); i++) {
-		static const char before[] = "cmdstat_evalsha:calls=";
-		char *stats = servers_command(servers, i, "INFO commandstats");
-		const char *found = stats ? strstr(stats, before) : NULL;
-
-		sum += found ? strtoll(found + sizeof(before) - 1, NULL, 10) : 0;
-		free(stats);
-	}
-	return sum;
-}
-
 /* What was measured between the processes' own counts. */
 struct window {
 	int64_t first_ns; /* from the beginning until each had had the lock */

@@ -1,5 +1,5 @@
 /*
- * stress_waiters.c - very many waiters for one lock, against real servers.
+ * stress_waiters.c - very many waiters, for one lock and for many, against real servers.
  *
  * A plain program, because ThreadSanitizer can't run Criterion. What must hold: all are served, in the order in which
  * they came, as far as the masters could tell it; counting under the lock loses nothing; and when all is over the
@@ -238,6 +238,96 @@ static void test_one_process(void)
 	CHECK(stress_all_free(servers));
 }
 
+/* ---- many names in one process ---- */
+
+#define EACH 10 /* waiters on a name */
+
+static int name_count(void)
+{
+	return stress_times(100);
+}
+
+static int open_named(int name, int flags)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "name-%d", name);
+	return dlock_open_with(text, DLOCK_CLOEXEC | flags, options);
+}
+
+/* One more on each name, once those before them stand in the queues. */
+static void let_one_more_wait(int epoll, int *fds, int count, int round)
+{
+	for (int name = 0; name < count; name++) {
+		int i = round * count + name;
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = i};
+
+		fds[i] = open_named(name, DLOCK_NONBLOCK);
+		CHECK_CALL(fds[i] >= 0 && dlock_lock(fds[i]) == -1 && errno == EINPROGRESS);
+		CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &event) == 0);
+	}
+	for (int name = 0; name < count; name++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "name-%d", name);
+		CHECK(queue_becomes(text, round + 1));
+	}
+	stress_sleep_ms(20);
+}
+
+/* All names at once, and each in the order in which it was asked for. */
+static void serve_names(int epoll, const int *fds, int count)
+{
+	int *next = calloc((size_t)count, sizeof(*next));
+
+	for (int served = 0; served < count * EACH; served++) {
+		struct epoll_event event;
+		int i;
+
+		if (!CHECK(epoll_wait(epoll, &event, 1, LATE_MS) == 1))
+			break;
+		i = event.data.fd;
+		CHECK_CALL(dlock_result(fds[i]) == 0);
+		CHECK(i / count == next[i % count]);
+		next[i % count]++;
+		CHECK_CALL(dlock_close(fds[i]) == 0);
+	}
+	free(next);
+}
+
+static int wait_for_names(void)
+{
+	int count = name_count(), epoll = epoll_create1(EPOLL_CLOEXEC);
+	int *holders = calloc((size_t)count, sizeof(*holders));
+	int *fds = calloc((size_t)count * EACH, sizeof(*fds));
+
+	permit_descriptors(2 * count * (EACH + 1) + 200);
+	for (int name = 0; name < count; name++) {
+		holders[name] = open_named(name, 0);
+		CHECK_CALL(holders[name] >= 0 && dlock_lock(holders[name]) == 0);
+	}
+	for (int round = 0; round < EACH && !stress_failures(); round++)
+		let_one_more_wait(epoll, fds, count, round);
+	for (int name = 0; name < count; name++)
+		CHECK_CALL(dlock_close(holders[name]) == 0);
+	if (!stress_failures())
+		serve_names(epoll, fds, count);
+	free(holders);
+	free(fds);
+	close(epoll);
+	return stress_failures() ? 1 : 0;
+}
+
+static void test_names(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(wait_for_names());
+	CHECK(stress_reap(child, 2 * LATE_MS) == 0);
+	CHECK(stress_all_free(servers));
+}
+
 int main(void)
 {
 	int status = servers_require();
@@ -255,6 +345,7 @@ int main(void)
 	CHECK(book != MAP_FAILED);
 	test_processes();
 	test_one_process();
+	test_names();
 	dlock_options_free(options);
 	servers_free(servers);
 	return stress_failures() ? 1 : 0;

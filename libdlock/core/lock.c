@@ -48,12 +48,22 @@ unsigned lock_blocking(const struct lock *lock)
 	return lock->quorum->settings.count - lock->quorum->majority + 1;
 }
 
+void lock_waits(struct lock *lock, bool waits)
+{
+	if (waits && !lock->waits)
+		lock->quorum->waiters++;
+	else if (!waits && lock->waits)
+		lock->quorum->waiters--;
+	lock->waits = waits;
+}
+
 void lock_done(struct lock *lock, int error)
 {
 	struct effects *effects = lock->effects;
 
 	lock->call = CALL_NONE;
 	lock->give_up_us = NEVER_US;
+	lock_waits(lock, false);
 	effects->list[effects->count++] = (struct effect){.kind = EFFECT_DONE, .error = error};
 }
 
@@ -296,6 +306,7 @@ void lock_abandon(struct lock *lock, int64_t now_us, struct effects *effects)
 		lock->releasing->waiter = NULL;
 	lock->releasing = NULL;
 	lock_close_attempt(lock, now_us);
+	lock_waits(lock, false);
 	lock->state = LOCK_IDLE;
 	lock->call = CALL_NONE;
 }

@@ -87,6 +87,7 @@ struct lock {
 	int64_t prolong_us;       /* HELD: when what was handed over is prolonged; NEVER_US: that was done */
 	unsigned proposals;       /* TRY */
 	unsigned splits;
+	bool waits;               /* counted in quorum->waiters */
 	bool serial;              /* TRY: one master first */
 	int64_t wake_us;          /* WAIT */
 	uint64_t random_state;

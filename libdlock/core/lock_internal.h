@@ -18,6 +18,8 @@ struct tally {
 };
 
 /* lock.c */
+/* Whether it waits for a holder: what many do together is made rarer. */
+void lock_waits(struct lock *lock, bool waits);
 void lock_done(struct lock *lock, int error);
 void lock_start(struct lock *lock, int64_t now_us);
 void lock_close_attempt(struct lock *lock, int64_t now_us);

@@ -16,7 +16,8 @@
  *     P takes nothing and hands over nothing. A follows only where a majority is free, or the waiter's own, already: who
  *     took single masters would keep the holder from repairing them.
  *  4. How often: about once in less than the shortest offer, so that a waiter that stands still costs no more than its
- *     offer; less often far behind in the queue; and when the keys that are in the way end by themselves. Who is in no
+ *     offer; less often behind the first of the queue, and where very many wait in one process; and when the keys that
+ *     are in the way end by themselves. Who is in no
  *     queue, since the grants of too few masters are heard, or waits for somebody who will hand over nothing, a client
  *     of another make, has only this, and polls often.
  *  5. What travels with an exclusive lock (rule 7 of lock.h) is not there with a grant: such a lock is claimed by an A
@@ -29,9 +30,10 @@
 
 #define FALLBACK_US 750000  /* +-25 %; below the shortest offer */
 #define NEAR_RANK 8         /* who is nearer to its turn watches the end of the keys as well */
-#define RANKS_A_STEP 50     /* behind so many waiters the fallback is twice as long, and so on */
+#define RANKS_A_STEP 4      /* behind so many waiters the fallback is twice as long, and so on */
+#define WAITERS_A_STEP 1000 /* the same for so many of one process */
 #define STEPS_MAX 40
-#define EARLY_US 2000       /* with some of the votes, for the rest of them */
+#define EARLY_US 5000       /* with some of the votes, for the rest of them */
 #define SPLITS_SHIFT_MAX 8
 
 static unsigned place_of(const struct lock *lock, unsigned master)
@@ -72,7 +74,7 @@ static int64_t next_poll_us(struct lock *lock, const struct tally *tally, int64_
 	if (!is_registered(lock, &foremost) || waits_for_foreign(lock)) {
 		wake_us = now_us + LOCK_POLL_US / 2 + (int64_t)lock_draw(lock, LOCK_POLL_US);
 	} else {
-		steps = 1 + foremost / RANKS_A_STEP;
+		steps = (1 + foremost / RANKS_A_STEP) * (1 + lock->quorum->waiters / WAITERS_A_STEP);
 		steps = steps < STEPS_MAX ? steps : STEPS_MAX;
 		wake_us = now_us + steps * (FALLBACK_US * 3 / 4 + (int64_t)lock_draw(lock, FALLBACK_US / 2));
 	}
@@ -127,6 +129,7 @@ void lock_wait(struct lock *lock, const struct tally *tally, int64_t now_us)
 {
 	struct effects *effects = lock->effects;
 
+	lock_waits(lock, true);
 	lock->contended = true;
 	lock->no_quorum_us = NEVER_US;
 	if (!lock->quorum->listens)

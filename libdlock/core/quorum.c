@@ -11,6 +11,7 @@
 #define DEFAULT_MAX_TTL_US 10000000
 #define OFFER_MIN_US 1000000
 #define OFFER_TRIPS 10
+#define OFFER_LAGS 5
 #define PROBE_MIN_US 50000
 #define PROBE_MAX_US 1000000
 #define CLUSTER_VERSION 1
@@ -287,6 +288,10 @@ int64_t quorum_offer_us(const struct quorum *quorum)
 {
 	int64_t trips_us = OFFER_TRIPS * quorum_longest_rtt_us(quorum);
 
+	/* Masters that have much to do carry out what prolongs it as late. */
+	for (unsigned i = 0; i < quorum->settings.count; i++)
+		if (OFFER_LAGS * quorum->masters[i].lag_us > trips_us)
+			trips_us = OFFER_LAGS * quorum->masters[i].lag_us;
 	return trips_us > OFFER_MIN_US ? trips_us : OFFER_MIN_US;
 }
 

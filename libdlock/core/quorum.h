@@ -125,6 +125,7 @@ struct quorum {
 	int64_t last_ticket_us;
 	unsigned voting;
 	bool listens;                /* some lock has wanted grants */
+	unsigned waiters;            /* locks of this process that wait for a holder */
 	struct master masters[SERVERS_MAX];
 };
 

@@ -11,7 +11,7 @@
 
 #include "keeper.h"
 
-#define GRACE_NS 1000000 /* so long the thread is kept out of the way of the next call */
+#define GRACE_NS 2000000 /* so long the thread is kept out of the way of the next call */
 
 /* ---- who watches ---- */
 

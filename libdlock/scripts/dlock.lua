@@ -185,8 +185,8 @@ elseif operation == 'A' and kind == 'string' and not mine and same_epoch and ARG
     and tonumber(ARGV[6]) <= us + ARGV[7] then
   local rank = 0
   if type(try('ZADD', queue, 'NX', ARGV[10], ARGV[9])) == 'number' then
-    call('PEXPIRE', queue, QUEUE_MS)
     rank = call('ZRANK', queue, ARGV[9]) + 1
+    if rank == 1 or us % 8 == 0 then call('PEXPIRE', queue, QUEUE_MS) end
   end
   return {0, us, call('ZSCORE', FENCE, K) or '0', call('PTTL', K), holder, rank, holder}
 elseif releases and kind == 'string' and mine and same_epoch and not values[3] and ARGV[5] ~= '1' and us % 64 ~= 0
@@ -356,14 +356,15 @@ local function busy(rank, ahead)
           ahead or (kind == 'zset' and oldest_reader()) or who}
 end
 
--- Joins the queue, or stays in it; the place there, from 1 on, and 0 without one. A memory that is full lets
--- nobody join, and ends nothing.
+-- Joins the queue, or stays in it: the place there, from 1 on, and 0 without one. A queue lives on when its first one
+-- asks, or now and then when another does. A memory that is full lets nobody join, and ends nothing.
 local function enqueue(member, ticket)
   if member == '' then return 0 end
   local joined = try('ZADD', queue, 'NX', ticket, member)
   if type(joined) ~= 'number' then return 0 end
-  call('PEXPIRE', queue, QUEUE_MS)
-  return call('ZRANK', queue, member) + 1
+  local rank = call('ZRANK', queue, member) + 1
+  if rank == 1 or us % 8 == 0 then call('PEXPIRE', queue, QUEUE_MS) end
+  return rank
 end
 
 -- The waiter that goes before one with this ticket, if any does: older, and still there.

@@ -30,8 +30,8 @@ static void set_clock(struct sim *sim, unsigned master, struct chance *chance)
 	ahead_us = chance_draw(chance, 2) ? (int64_t)chance_draw(chance, 2 * (uint64_t)most_us) - most_us
 	           : chance_draw(chance, 2) ? most_us
 	                                    : -most_us;
-	/* Twice the same master: two clocks farther apart than masters accept are no fault that ends. */
-	if (sim->plan->mode == SIM_LIVENESS && llabs(sim->world->masters[master].clock_us + ahead_us) > 1100 * MS)
+	/* Twice the same master: who is farther behind than a proposal may be ahead refuses for ever. */
+	if (sim->plan->mode == SIM_LIVENESS && sim->world->masters[master].clock_us + ahead_us < -1100 * MS)
 		return;
 	sim->world->masters[master].clock_us += ahead_us;
 	world_tell(sim->world, "-- the clock of %u is %lld ms ahead", master + 1, (long long)(ahead_us / 1000));

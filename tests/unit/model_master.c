@@ -723,13 +723,16 @@ static unsigned enqueue(struct run *r)
 {
 	const char *place = r->call->place;
 	struct model_queue *queue;
+	unsigned rank;
 
 	if (!place[0] || !may_write(r, true))
 		return 0;
 	queue = model_find_queue(r->data, r->call->key, true);
 	model_put_waiter(queue, place, (int64_t)r->call->ticket, true);
-	queue->expiry_ms = r->ms + QUEUE_MS;
-	return rank_of(queue, place) + 1;
+	rank = rank_of(queue, place) + 1;
+	if (rank == 1 || r->us % 8 == 0)
+		queue->expiry_ms = r->ms + QUEUE_MS;
+	return rank;
 }
 
 /* The script's ahead_of(). False: there is none, or the script has ended, as `reply->error` tells. */

@@ -11,6 +11,7 @@
 
 #include "keeper.h"
 
+#define OVERDUE_US 10000
 #define GRACE_NS 2000000 /* so long the thread is kept out of the way of the next call */
 
 /* ---- who watches ---- */
@@ -41,11 +42,30 @@ static void begin_driving(void)
 	drive_thread_watches(false);
 }
 
+/* Some master is slow to answer: as soon as it does that has to be known, or the next call would believe it silent. */
+static bool is_overdue(const struct cluster *cluster, int64_t now_us)
+{
+	for (unsigned i = 0; i < cluster->config.server_count; i++) {
+		const struct master *m = &cluster->quorum.masters[i];
+
+		if (m->unanswered > 0 && now_us - m->silent_since_us > OVERDUE_US)
+			return true;
+	}
+	return false;
+}
+
 static void end_driving(void)
 {
+	int64_t now_us = keeper_now_us();
+	bool rests = !keeper_is_awaited();
+
 	keeper.driven = false;
-	if (!keeper_is_awaited())
+	for (const struct cluster *cluster = keeper.clusters; cluster; cluster = cluster->next)
+		rests = rests && !is_overdue(cluster, now_us);
+	if (rests)
 		let_rest();
+	else
+		drive_thread_watches(true);
 }
 
 /* ---- signals ----

@@ -42,6 +42,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,7 @@ ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __real_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *value, struct itimerspec *old);
+int __wrap_signalfd(int fd, const sigset_t *mask, int flags);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument);
 int __wrap_pthread_setname_np(pthread_t thread, const char *name);
 int __wrap_sem_wait(sem_t *semaphore);
@@ -224,12 +226,25 @@ ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
 /* The keeper's thread does not run: it is called, for one turn, until it would wait again. */
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms)
 {
-	(void)timeout_ms;
+	if (timeout_ms == 0) {
+		turn_events = __real_epoll_wait(fd, events, most, 0);
+		return turn_events;
+	}
 	if (!in_turn)
 		longjmp(turn_end, 1);
 	in_turn = false;
-	turn_events = __real_epoll_wait(fd, events, most, 0);
-	return turn_events;
+	turn_events = 0;
+	return __real_epoll_wait(fd, events, most, 0);
+}
+
+/* Without it no thread drives by itself: who waits does so on a semaphore, and that is the world's turn. */
+int __wrap_signalfd(int fd, const sigset_t *mask, int flags)
+{
+	(void)fd;
+	(void)mask;
+	(void)flags;
+	errno = EMFILE;
+	return -1;
 }
 
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *value, struct itimerspec *old)

@@ -91,7 +91,12 @@ omitted "mounts took part" "mounts.*" fuse
 omitted "redlock 5 took part" "redlock.*" npm
 # A longer run proves first that it would find something.
 if [ "$seconds" -ge 60 ]; then
-	torture 30 --sabotage
+	# A storm finds two holders only where it strikes between the right moments: three tries, of other plans.
+	for _ in 1 2 3; do
+		torture 30 --sabotage
+		[ "$status" -ne 0 ] || break
+		seed=$((seed + 1))
+	done
 	check "without quarantine, violations are found" [ "$status" -eq 0 ]
 fi
 # For whoever looks into it, the history is in the log in full.

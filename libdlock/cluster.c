@@ -299,7 +299,6 @@ static int64_t cluster_next_us(const struct cluster *cluster, int64_t now_us)
  * the user's, a SIGPIPE that our write has raised is taken away before it is seen. */
 static void flush_guarded(struct node *node, int64_t now_us)
 {
-	static const struct timespec at_once = {0};
 	sigset_t pipe, before, pending;
 	bool was_pending;
 
@@ -310,8 +309,7 @@ static void flush_guarded(struct node *node, int64_t now_us)
 	pthread_sigmask(SIG_BLOCK, &pipe, &before);
 	node_flush(node, now_us);
 	if (!was_pending)
-		while (sigtimedwait(&pipe, NULL, &at_once) < 0 && errno == EINTR)
-			;
+		keeper_drop_sigpipe();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

@@ -136,8 +136,7 @@ static bool take_signals(const sigset_t *wake)
 	return interrupted;
 }
 
-/* What a TLS library's write has raised in the meantime. */
-static void drop_sigpipe(void)
+void keeper_drop_sigpipe(void)
 {
 	static const struct timespec at_once = {0};
 	sigset_t pipe;
@@ -213,8 +212,16 @@ static bool drive_and_handle(const struct waiting *waiting)
 	if (!drive(waiting))
 		interrupted = take_signals(&wake);
 	if (drops_sigpipe)
-		drop_sigpipe();
+		keeper_drop_sigpipe();
 	return interrupted;
+}
+
+void keeper_wait_out(struct waiting *waiting)
+{
+	while (!keeper_wait(waiting))
+		pthread_mutex_lock(&keeper.mutex);
+	waiting_clear(waiting);
+	pthread_mutex_lock(&keeper.mutex);
 }
 
 bool keeper_wait(struct waiting *waiting)

@@ -183,6 +183,10 @@ void waiting_clear(struct waiting *waiting);
 void waiting_finish(struct waiting *waiting);
 /* Wait until it has finished. Needs the mutex, and gives it back. False: a signal has interrupted that. */
 bool keeper_wait(struct waiting *waiting);
+/* The same whatever signals come, for what is bounded by its own time; with the mutex afterwards, and cleared. */
+void keeper_wait_out(struct waiting *waiting);
+/* Takes away a SIGPIPE that is blocked and pending: of a write of a TLS library. */
+void keeper_drop_sigpipe(void);
 /* A call or a survey is under way. */
 bool keeper_is_awaited(void);
 /* Whether what is ready wakes the keeper's thread. */

@@ -301,10 +301,7 @@ static void release_and_wait(struct handle *handle)
 
 	waiting_init(&what.waiting);
 	handle_call(handle, &what);
-	while (!keeper_wait(&what.waiting)) /* bounded by node_timeout: a signal must not leave the descriptor open */
-		pthread_mutex_lock(&keeper.mutex);
-	waiting_clear(&what.waiting);
-	pthread_mutex_lock(&keeper.mutex);
+	keeper_wait_out(&what.waiting); /* a signal must not leave the descriptor open */
 }
 
 int dlock_close(int fd)

@@ -285,11 +285,8 @@ void survey_wait(struct survey *survey)
 		return;
 	waiting_init(&ended);
 	survey->waiter = &ended;
-	while (!keeper_wait(&ended)) /* a signal: it is bounded by its own time */
-		pthread_mutex_lock(&keeper.mutex);
-	pthread_mutex_lock(&keeper.mutex);
+	keeper_wait_out(&ended);
 	survey->waiter = NULL;
-	waiting_clear(&ended);
 }
 
 int survey_outcome(const struct survey *survey)

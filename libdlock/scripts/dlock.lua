@@ -172,8 +172,8 @@ local WAITER = '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$'
 local granted -- the fence of whom this call hands the lock to; the same for all that it tries
 local taken_out -- who is first in the queue and was taken out of it already: member and ticket
 
--- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits, or
--- where somebody writes; E of what is there; and R where the next one that waits wants to write, and hears.
+-- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits; E of
+-- what is there; and R where the next one that waits wants to write, and hears.
 if operation == 'A' and nobody_waits and same_epoch and ARGV[4] == 'X' and not ARGV[12] then
   local proposal = tonumber(ARGV[6])
   if proposal > us - ARGV[7] and proposal <= us + ARGV[7]
@@ -181,14 +181,6 @@ if operation == 'A' and nobody_waits and same_epoch and ARGV[4] == 'X' and not A
     call('SET', K, token, 'PXAT', whole(ms + ARGV[5]))
     return {1, us, ARGV[6]}
   end
-elseif operation == 'A' and kind == 'string' and not mine and same_epoch and ARGV[9] ~= ''
-    and tonumber(ARGV[6]) <= us + ARGV[7] then
-  local rank = 0
-  if type(try('ZADD', queue, 'NX', ARGV[10], ARGV[9])) == 'number' then
-    rank = call('ZRANK', queue, ARGV[9]) + 1
-    if rank == 1 or us % 8 == 0 then call('PEXPIRE', queue, QUEUE_MS) end
-  end
-  return {0, us, call('ZSCORE', FENCE, K) or '0', call('PTTL', K), holder, rank, holder}
 elseif releases and kind == 'string' and mine and same_epoch and not values[3] and ARGV[5] ~= '1' and us % 64 ~= 0
     and tonumber(ARGV[8] or 0) > 0 then
   local next, offer = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -211,6 +203,23 @@ elseif releases and kind == 'string' and mine and same_epoch and not values[3] a
 elseif operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
   call('PEXPIREAT', K, whole(ms + ARGV[5]))
   return {1, us, call('ZSCORE', FENCE, K) or '0'}
+end
+
+-- Joins the queue, or stays in it: the place there, from 1 on, and 0 without one. A queue lives on when its first one
+-- asks, or now and then when another does. A memory that is full lets nobody join, and ends nothing.
+local function enqueue(member, ticket)
+  if member == '' then return 0 end
+  local joined = try('ZADD', queue, 'NX', ticket, member)
+  if type(joined) ~= 'number' then return 0 end
+  local rank = call('ZRANK', queue, member) + 1
+  if rank == 1 or us % 8 == 0 then call('PEXPIRE', queue, QUEUE_MS) end
+  return rank
+end
+
+-- The same for an A where somebody writes.
+if operation == 'A' and kind == 'string' and not mine and same_epoch and tonumber(ARGV[6]) <= us + ARGV[7] then
+  local rank = enqueue(ARGV[9], ARGV[10])
+  return {0, us, call('ZSCORE', FENCE, K) or '0', call('PTTL', K), holder, rank, holder}
 end
 
 -- The version of my data that is here, 0 if none.
@@ -354,17 +363,6 @@ local function busy(rank, ahead)
   local who = kind == 'string' and holder or kind
   return {0, us, whole(fence or 0), call('PTTL', K), who, rank or 0,
           ahead or (kind == 'zset' and oldest_reader()) or who}
-end
-
--- Joins the queue, or stays in it: the place there, from 1 on, and 0 without one. A queue lives on when its first one
--- asks, or now and then when another does. A memory that is full lets nobody join, and ends nothing.
-local function enqueue(member, ticket)
-  if member == '' then return 0 end
-  local joined = try('ZADD', queue, 'NX', ticket, member)
-  if type(joined) ~= 'number' then return 0 end
-  local rank = call('ZRANK', queue, member) + 1
-  if rank == 1 or us % 8 == 0 then call('PEXPIRE', queue, QUEUE_MS) end
-  return rank
 end
 
 -- The waiter that goes before one with this ticket, if any does: older, and still there.

@@ -2974,7 +2974,6 @@ Test(grants, after_the_claim_are_proof_only_with_its_fence)
 	}
 }
 
-/* Its own A, which was under way when the grants came, raises the fence of what was handed over, and says so. */
 /* A third of the masters' work, where many wait and each holds it for a moment. */
 Test(grants, are_prolonged_after_a_while_or_never)
 {
@@ -3003,9 +3002,9 @@ Test(grants, are_prolonged_after_a_while_or_never)
 	}
 }
 
-Test(grants, are_proof_although_an_acquire_was_under_way)
+/* One that waits, and asks how it stands just when the holder's keys have gone. */
+static struct party *waiter_that_asks(struct world *w)
 {
-	struct world *w = world_ready(3, 3);
 	struct party *a = party_in(w, 1);
 
 	party_lock(party_in(w, 0), X, -1);
@@ -3017,6 +3016,15 @@ Test(grants, are_proof_although_an_acquire_was_under_way)
 	a->lock.wake_us = client_now_us(a->client);
 	world_zero(w);
 	world_run(w, 150);
+	return a;
+}
+
+/* Its own A, which was under way when the grants came, raises the fence of what was handed over, and says so. */
+Test(grants, are_proof_although_an_acquire_was_under_way)
+{
+	struct world *w = world_ready(3, 3);
+	struct party *a = waiter_that_asks(w);
+
 	party_lock(party_in(w, 2), X, 0);
 	world_run(w, 400);
 	says(w,
@@ -3050,16 +3058,8 @@ Test(grants, are_proof_although_an_acquire_was_under_way)
 Test(grants, are_no_proof_where_an_acquire_has_set_the_key_anew)
 {
 	struct world *w = world_ready(3, 3);
-	struct party *a = party_in(w, 1);
+	struct party *a = waiter_that_asks(w);
 
-	party_lock(party_in(w, 0), X, -1);
-	world_run(w, 1 * MS);
-	party_lock(a, X, -1);
-	world_run(w, 10 * MS);
-	for (unsigned m = 1; m <= 3; m++)
-		model_delete(world_master(w, m), "db");
-	a->lock.wake_us = client_now_us(a->client);
-	world_run(w, 150);
 	party_lock(party_in(w, 2), X, 0);
 	for (unsigned m = 1; m <= 3; m++)
 		world_link(a->client, m)->there_us = 500;

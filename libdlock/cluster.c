@@ -144,7 +144,7 @@ static void remedy(struct cluster *cluster, unsigned master, const char *text, i
 			cluster->dirty |= UINT32_C(1) << master;
 		break;
 	case WIRE_RECONNECT:
-		reconnect(cluster, master, text);
+		reconnect(cluster, master, node_words(cluster->nodes[master], text));
 		break;
 	case WIRE_NOTHING:
 		break;
@@ -168,7 +168,7 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 		quorum_answered(&cluster->quorum, master, sent_us, kind == NODE_REPLY ? wire_clock_us(value) : 0,
 		                now_us);
 	if (kind == NODE_ERROR) {
-		debug_log(DEBUG_WIRE, "master %u answered with an error: %s", master, text);
+		debug_log(DEBUG_WIRE, "master %u answered with an error: %s", master, node_words(node, text));
 		remedy(cluster, master, text, now_us);
 	}
 	if (copy.survey) {

@@ -186,12 +186,17 @@ void explain_master(const struct cluster *cluster, unsigned master, struct expla
 static void explain_each(const struct cluster *cluster, char text[ERROR_DETAIL_MAX], size_t used, const char *otherwise)
 {
 	const size_t size = ERROR_DETAIL_MAX;
+	int64_t now_us = keeper_now_us();
 	unsigned missing = 0;
 
 	for (unsigned i = 0; i < cluster->quorum.settings.count && used < size; i++) {
 		struct explanation e;
 
 		explain_master(cluster, i, &e);
+		if ((!e.problem[0] || e.warning) && quorum_owes(&cluster->quorum, i, now_us)) {
+			explain_silence(cluster, i, now_us, &e);
+			e.warning = false;
+		}
 		if (!e.problem[0] || e.warning)
 			continue;
 		used += (size_t)snprintf(text + used, size - used, "%s %s: %s", missing++ ? ";" : ":",

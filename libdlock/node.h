@@ -119,7 +119,10 @@ int node_send(struct node *node, int argc, const char *const *argv, const size_t
 /* Write what is queued, as far as the socket takes it. */
 void node_flush(struct node *node, int64_t now_us);
 
-/* End the connection now, as if it had broken (with `why`), and connect again after the back-off. */
+/* What the server has answered, fit to be shown: `text` itself, or a remark in place of words that repeat the password. */
+const char *node_words(const struct node *node, const char *text);
+
+/* End the connection now, as if it had broken (with `why`, which is shown), and connect again after the back-off. */
 void node_reconnect(struct node *node, const char *why, int64_t now_us);
 
 bool node_is_connected(const struct node *node); /* the handshake's questions are answered */

@@ -60,15 +60,30 @@ static void copy_word(char *ret, size_t size, const char *bytes, size_t length)
 	ret[i] = '\0';
 }
 
-/* Whether `bytes` may repeat what we said at AUTH. */
+static const char left_out[] = "(its words may repeat the password, so they are left out)";
+
+static bool has_password(const struct node *node)
+{
+	return node->server->password != NULL && node->server->password[0] != '\0';
+}
+
 static bool tells_password(const struct node *node, const char *bytes, size_t length)
 {
 	const char *password = node->server->password;
 
-	if (password == NULL || password[0] == '\0')
-		return false;
-	return memmem(bytes, length, password, strlen(password)) != NULL || memmem(bytes, length, "AUTH\r\n", 6) != NULL ||
-	       memmem(bytes, length, "args beginning", 14) != NULL;
+	return has_password(node) && memmem(bytes, length, password, strlen(password)) != NULL;
+}
+
+/* Whether `bytes` may repeat what we said at AUTH, also in part. */
+static bool tells_auth(const struct node *node, const char *bytes, size_t length)
+{
+	return has_password(node) && (tells_password(node, bytes, length) || memmem(bytes, length, "AUTH\r\n", 6) != NULL ||
+	                              memmem(bytes, length, "args beginning", 14) != NULL);
+}
+
+const char *node_words(const struct node *node, const char *text)
+{
+	return tells_password(node, text, strlen(text)) ? left_out : text;
 }
 
 void node_quote(const struct node *node, const char *bytes, size_t length, char *ret, size_t size)
@@ -76,8 +91,8 @@ void node_quote(const struct node *node, const char *bytes, size_t length, char 
 	size_t shown = 0;
 	char words[QUOTE_MAX + 1];
 
-	if (tells_password(node, bytes, length)) {
-		snprintf(ret, size, "(its words may repeat the password, so they are left out)");
+	if (tells_auth(node, bytes, length)) {
+		snprintf(ret, size, "%s", left_out);
 		return;
 	}
 	while (shown < length && shown < QUOTE_MAX && bytes[shown] != '\r' && bytes[shown] != '\n' && bytes[shown] != '\0')

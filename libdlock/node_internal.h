@@ -15,7 +15,7 @@
  *     for (node_reconnect(), a failed write) is remembered, and carried out by
  *     the reading loop that called it.
  *  3. No sentence and no trace contains a password, or words of a server that
- *     may repeat one. See node_quote().
+ *     may repeat one. See node_quote(), node_words().
  *  4. No memory is asked for by a length that the peer has only claimed.
  */
 #ifndef DLOCK_NODE_INTERNAL_H

@@ -303,6 +303,13 @@ bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us)
 	                             m->lag_us > quorum->settings.node_timeout_us);
 }
 
+bool quorum_owes(const struct quorum *quorum, unsigned index, int64_t now_us)
+{
+	const struct master *m = &quorum->masters[index];
+
+	return m->unanswered > 0 && now_us - m->silent_since_us > quorum->settings.node_timeout_us / 2;
+}
+
 bool quorum_askable(const struct quorum *quorum, unsigned index, int64_t now_us)
 {
 	return quorum->masters[index].standing == STANDING_VOTING && !quorum_silent(quorum, index, now_us);

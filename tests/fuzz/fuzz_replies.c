@@ -417,7 +417,7 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 
 		fuzz_check(lost || (said.kind == SAID_ERROR && strncmp(text, said.bytes, said.size) == 0));
 		if (wire_remedy(text) == WIRE_RECONNECT)
-			node_reconnect(node, text, run.now_us);
+			node_reconnect(node, node_words(node, text), run.now_us);
 	}
 	check_answer(kind, value, text, at);
 	if (kind == NODE_REPLY && strchr("QL", command->operation))

@@ -15,8 +15,6 @@
 #include "bench/bench.h"
 #include "tests/harness/stress.h"
 
-#define RESULTS_MAX 64
-
 static const struct {
 	const char *name;
 	int (*measure)(struct bench *bench);
@@ -29,97 +27,6 @@ static const struct {
 };
 
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
-
-/* ---- results ---- */
-
-struct line {
-	char figure[64];
-	char unit[8];
-	double ours, floor, limit;
-	enum bar bar;
-};
-
-static struct line lines[RESULTS_MAX];
-static int line_count;
-
-static double ratio(const struct line *line)
-{
-	return line->floor > 0 ? line->ours / line->floor : 0;
-}
-
-static bool met(const struct line *line)
-{
-	switch (line->bar) {
-	case BAR_RATIO_MOST: return line->floor > 0 && ratio(line) <= line->limit;
-	case BAR_RATIO_LEAST: return ratio(line) >= line->limit;
-	case BAR_ADDS_MOST: return line->ours - line->floor <= line->limit;
-	case BAR_NONE: break;
-	}
-	return true;
-}
-
-static void bar_text(const struct line *line, char *text, size_t size)
-{
-	switch (line->bar) {
-	case BAR_RATIO_MOST: snprintf(text, size, "<= %.2f", line->limit); return;
-	case BAR_RATIO_LEAST: snprintf(text, size, ">= %.2f", line->limit); return;
-	case BAR_ADDS_MOST: snprintf(text, size, "+ %.0f %s", line->limit, line->unit); return;
-	case BAR_NONE: snprintf(text, size, "-"); return;
-	}
-}
-
-static const char *verdict(const struct line *line)
-{
-	if (line->bar == BAR_NONE)
-		return "-";
-	return met(line) ? "met" : "missed";
-}
-
-void result(const char *figure, const char *unit, double ours, double floor, enum bar bar, double limit)
-{
-	struct line *line = &lines[line_count];
-	char name[80], text[32];
-
-	if (line_count == RESULTS_MAX)
-		return;
-	line_count++;
-	*line = (struct line){.ours = ours, .floor = floor, .bar = bar, .limit = limit};
-	snprintf(line->figure, sizeof(line->figure), "%s", figure);
-	snprintf(line->unit, sizeof(line->unit), "%s", unit);
-	snprintf(name, sizeof(name), *unit ? "%s (%s)" : "%s%s", figure, unit);
-	bar_text(line, text, sizeof(text));
-	printf("%-44s %10.2f %10.2f %8.2f  %-9s %s\n", name, ours, floor, ratio(line), text, verdict(line));
-	fflush(stdout);
-}
-
-static int write_json(const char *path)
-{
-	FILE *file = fopen(path, "we");
-	double load = 0;
-
-	if (!file) {
-		perror(path);
-		return -1;
-	}
-	if (getloadavg(&load, 1) < 1)
-		load = 0;
-	fprintf(file, "{\"time\": %lld, \"processors\": %ld, \"load\": %.2f, \"results\": [", (long long)time(NULL),
-	        sysconf(_SC_NPROCESSORS_ONLN), load);
-	for (int i = 0; i < line_count; i++) {
-		const struct line *line = &lines[i];
-		char text[32];
-
-		bar_text(line, text, sizeof(text));
-		fprintf(file, "%s\n  {\"figure\": \"%s\", \"unit\": \"%s\", \"ours\": %.4f, \"floor\": %.4f, ", i ? "," : "",
-		        line->figure, line->unit, line->ours, line->floor);
-		fprintf(file, "\"ratio\": %.4f, \"bar\": \"%s\", \"verdict\": \"%s\"}", ratio(line), text, verdict(line));
-	}
-	fprintf(file, "\n]}\n");
-	if (fclose(file) == 0)
-		return 0;
-	perror(path);
-	return -1;
-}
 
 /* ---- samples and time ---- */
 
@@ -187,7 +94,7 @@ static int measure(struct bench *bench, char **names)
 {
 	int error = 0;
 
-	printf("%-44s %10s %10s %8s  %-9s %s\n", "figure", "ours", "floor", "ratio", "bar", "met/missed");
+	results_head();
 	for (size_t i = 0; i < FIGURES; i++) {
 		bool wanted = !*names && !figures[i].on_demand;
 
@@ -251,7 +158,7 @@ int main(int argc, char **argv)
 	bench.options = bench.servers ? new_masters(bench.servers) : NULL;
 	if (bench.options)
 		error = measure(&bench, argv + optind);
-	if (json && line_count && write_json(json) < 0)
+	if (json && results_write_json(json) < 0)
 		error = -1;
 	dlock_options_free(bench.options);
 	servers_free(bench.servers);

@@ -43,6 +43,29 @@ enum bar {
 /* Prints one line and keeps it for JSON. The texts are copied. */
 void result(const char *figure, const char *unit, double ours, double floor, enum bar bar, double limit);
 
+/* One figure of several repetitions, in which what is compared takes turns: A B A B ... */
+#define REPEATS_MAX 32
+
+struct repeats {
+	int count;
+	double values[REPEATS_MAX];
+};
+
+void repeats_add(struct repeats *repeats, double value); /* what is too many is dropped */
+double repeats_median(const struct repeats *repeats);    /* 0 when there are none */
+
+/* The same for the medians of repetitions, with their spread; the bar holds for the median of the ratios, each of
+ * them of one repetition. */
+void result_repeated(const char *figure, const char *unit, const struct repeats *ours, const struct repeats *floor,
+                     enum bar bar, double limit);
+/* What a peer can't do, and what happened when it tried. */
+void result_cannot(const char *figure, const char *what_happened);
+/* A point of a growth curve: `series` is a line of it. */
+void result_point(const char *curve, const char *series, double x, const char *unit, double y);
+/* All of them, to a file: 0 or -1 after a sentence. */
+int results_write_json(const char *path);
+void results_head(void); /* the head of the table */
+
 /* ---- samples ---- */
 
 #define SAMPLES_MAX 20000

@@ -20,6 +20,7 @@ static const struct {
 	int (*measure)(struct bench *bench);
 	bool on_demand; /* takes minutes */
 } figures[] = {
+	{"uncontended", figure_uncontended, false},
 	{"handover", figure_handover, false},
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},

@@ -26,6 +26,7 @@ struct bench {
 	double seconds;                /* how long each number of contenders runs */
 };
 
+int figure_uncontended(struct bench *bench);
 int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
@@ -82,6 +83,7 @@ double samples_us(struct samples *samples, double part); /* part 0.5: the median
 
 int64_t now_ns(void); /* CLOCK_MONOTONIC, the same for all processes */
 void sleep_us(int us);
+int64_t own_cpu_ns(void); /* of this process, all threads */
 
 /* ---- servers ---- */
 
@@ -102,14 +104,20 @@ int crew_end(pid_t *pids, int count, int limit_ms);
 /* In such a process: a descriptor for NAME whose connections are up; -1 after a sentence. */
 int crew_open(const struct bench *bench, const char *name);
 
-/* ---- the plain floor: floor.c ---- */
+/* ---- the floors: floor.c ---- */
+
+/* Plain: `SET NX PX` and the classic release. Same: exactly the scripts and arguments that the library sends. */
+enum floor_kind { FLOOR_PLAIN, FLOOR_SAME };
 
 struct floor;
 
-struct floor *floor_open(struct servers *servers);
+/* For so many names. NULL after a sentence. */
+struct floor *floor_open(struct bench *bench, enum floor_kind kind, int names);
 void floor_close(struct floor *floor); /* NULL is fine */
-/* `rounds` times a rest, then lock and unlock, which are a sample: 0 or -1 after a sentence. */
+/* `rounds` times a rest, then lock and unlock of one name, which are a sample: 0 or -1 after a sentence. */
 int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samples);
+/* Lock and unlock `pairs` times, all names at a time: 0 or -1 after a sentence. */
+int floor_flight(struct floor *floor, int pairs);
 
 /* ---- two processes that hand one lock to each other: pair.c ---- */
 

@@ -156,7 +156,7 @@ static int64_t inversions(const int64_t *asked_ns, int count)
 static double floor_ms(struct bench *bench, int count)
 {
 	struct samples *samples = calloc(1, sizeof(*samples));
-	struct floor *floor = samples ? floor_open(bench->servers) : NULL;
+	struct floor *floor = samples ? floor_open(bench, FLOOR_PLAIN, 1) : NULL;
 	double ms = 0;
 
 	if (floor && floor_run(floor, 500, 0, samples) == 0)

@@ -133,4 +133,15 @@ int pair_run(struct pair *pair, enum phase phase, int more);
 struct samples *pair_samples(struct pair *pair, enum phase phase);
 int pair_end(struct pair *pair); /* NULL is fine */
 
+/* ---- very many locks of one process in flight: flight.c ---- */
+
+struct flight {
+	double pairs_per_s; /* of lock and unlock */
+	double cpu_us;      /* of the process that uses the library, a pair */
+};
+
+/* A process that keeps `at_once` locks of different names in flight, `pairs` of lock and unlock in all, after it
+ * has had each name once: 0 or -1 after a sentence. */
+int flight_run(struct bench *bench, int at_once, int pairs, struct flight *ret_flight);
+
 #endif

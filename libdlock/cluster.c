@@ -176,7 +176,7 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 	} else if (!copy.request.attempt) {
 		cluster_viewed(cluster, master, kind, value, now_us);
 	} else {
-		wire_answer(&answer, kind, value, text);
+		wire_answer(&answer, &copy.request, kind, value, text);
 		debug_log(DEBUG_WIRE, "master %u: %c serial %u -> %d", master, (int)copy.request.op,
 		          copy.request.serial, answer.code);
 		core_answer(cluster, &copy.request, &answer, now_us);

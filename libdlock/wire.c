@@ -3,12 +3,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "script.h"
 
 #define FENCE_MAX (INT64_C(1) << 53) /* what the script's numbers carry exactly */
 #define MS_MAX (INT64_C(1) << 52)
+#define PLAIN_OFFER_MS 1000 /* where A tells none; the same in dlock.lua */
 
 static void add(struct wire_command *c, const char *text, size_t length)
 {
@@ -91,12 +93,23 @@ static void add_place(struct wire_command *c, const struct request *request, con
 	add(c, c->place, (size_t)length);
 }
 
+/* What stands behind the proposal is what the script takes for granted. */
+static bool is_plain(const struct request *request, const struct quorum *quorum)
+{
+	const struct attempt *attempt = request->attempt;
+	bool has_place = request->queued && quorum->settings.channel[0];
+
+	return request->mode == MODE_EXCLUSIVE && request->floor == 0 && !has_place && attempt->cargo.version == 0 &&
+	       milliseconds_up(request->offer_us) == PLAIN_OFFER_MS && strtoull(attempt->token, NULL, 16) == attempt->ticket;
+}
+
 static void format_acquire(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
 	add_text(c, mode_text(request->mode));
 	add_number(c, 0, milliseconds_up(request->ttl_us));
 	add_number(c, 1, request->fence);
-	add_number(c, 2, SKEW_US);
+	if (is_plain(request, quorum))
+		return;
 	add_number(c, 3, request->floor);
 	add_place(c, request, quorum);
 	add_number(c, 5, request->attempt->ticket);
@@ -119,11 +132,15 @@ static void format_extend(struct wire_command *c, const struct request *request)
 
 static void format_release(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
+	bool has_place = request->queued && quorum->settings.channel[0];
+
 	add_number(c, 0, request->fence);
-	add_text(c, request->unload ? "1" : "");
-	add_place(c, request, quorum);
 	add_number(c, 1, request->next);
 	add_number(c, 2, milliseconds_up(request->offer_us));
+	if (has_place || request->unload)
+		add_place(c, request, quorum);
+	if (request->unload)
+		add_text(c, "1");
 }
 
 static void format_yield(struct wire_command *c, const struct request *request, const struct quorum *quorum)
@@ -211,11 +228,13 @@ void wire_format_survey(struct wire_command *c, char operation, const char *key,
 		add_text(c, third);
 }
 
+/* Of a number the clock is the whole, unless it is the 1 of a release. */
 int64_t wire_clock_us(const struct value *value)
 {
-	int64_t clock_us = value ? value_integer(value_at(value, 1), 0) : 0;
+	bool alone = value && value_kind(value) == VALUE_INTEGER;
+	int64_t clock_us = alone ? value_integer(value, 0) : value ? value_integer(value_at(value, 1), 0) : 0;
 
-	return clock_us > 0 && clock_us <= FENCE_MAX ? clock_us : 0;
+	return clock_us > (alone ? 1 : 0) && clock_us <= FENCE_MAX ? clock_us : 0;
 }
 
 /* The version that an answer to A or E tells; -1: what can't be one. */
@@ -309,7 +328,21 @@ static void take_answer(struct answer *ret, const struct value *value)
 	}
 }
 
-void wire_answer(struct answer *ret, enum node_answer kind, const struct value *value, const char *text)
+/* A yes that is a number: the clock of an A that has taken the lock with its own proposal, or the 1 of a release. */
+static bool take_number_alone(struct answer *ret, const struct request *request, const struct value *value)
+{
+	int64_t clock_us = wire_clock_us(value);
+
+	if (request->op == OP_ACQUIRE && request->mode == MODE_EXCLUSIVE && clock_us > 0) {
+		ret->master_us = clock_us;
+		ret->fence = request->fence;
+		return true;
+	}
+	return request->op == OP_RELEASE && value_integer(value, 0) == 1;
+}
+
+void wire_answer(struct answer *ret, const struct request *request, enum node_answer kind, const struct value *value,
+                 const char *text)
 {
 	int64_t code;
 
@@ -320,6 +353,8 @@ void wire_answer(struct answer *ret, enum node_answer kind, const struct value *
 		ret->code = CODE_BROKEN;
 	else if (kind == NODE_ERROR)
 		ret->code = error_code(text);
+	if (kind == NODE_REPLY && value_kind(value) == VALUE_INTEGER && take_number_alone(ret, request, value))
+		ret->code = CODE_YES;
 	if (kind != NODE_REPLY || value_kind(value) != VALUE_ARRAY)
 		return;
 	code = value_integer(value_at(value, 0), CODE_ERROR);

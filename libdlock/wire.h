@@ -11,7 +11,7 @@
 #include "core/attempt.h"
 #include "node.h"
 
-#define WIRE_ARGUMENTS_MAX 17
+#define WIRE_ARGUMENTS_MAX 16
 #define WIRE_PLACE_MAX 320 /* mode:ttl:channel:token */
 
 struct wire_command {
@@ -34,7 +34,9 @@ void wire_format_probe(struct wire_command *ret, const char *channel);
 void wire_format_survey(struct wire_command *ret, char operation, const char *key, size_t key_length, const char *second,
                         const char *third);
 
-void wire_answer(struct answer *ret, enum node_answer kind, const struct value *value, const char *text);
+/* What the master has answered to `request`. */
+void wire_answer(struct answer *ret, const struct request *request, enum node_answer kind, const struct value *value,
+                 const char *text);
 /* False: not a view. */
 bool wire_view(struct view *ret, const struct value *value);
 /* The master's clock in any reply of the script; 0: none. */

@@ -1,8 +1,9 @@
 -- dlock.lua: everything that libdlock does on a master, one operation a call.
 --
 -- KEYS[1] is the lock's key K (operations on a lock); ARGV[1] is the operation.
--- Every reply is an array that begins with a code and the master's clock in
--- microseconds. TIME is read once; expiries are absolute, computed from it.
+-- A reply is an array that begins with a code and the master's clock in microseconds; or, where there
+-- is nothing else to tell, a number: the clock of an A that has taken K with its own proposal, 1 of an R.
+-- TIME is read once, or not at all; expiries are computed from it, or count from the same moment.
 --
 --   K                string: exclusive, the holder's token
 --                    sorted set: shared, token -> expiry (ms, this clock)
@@ -23,16 +24,17 @@
 -- Each command and each function that is made costs time, and the server does nothing else meanwhile. So
 -- what takes and gives back a lock that nobody else wants comes first, and what only others need after it.
 local call, try = redis.call, redis.pcall
-local operation, epoch, token = ARGV[1], ARGV[2], ARGV[3]
-local time = call('TIME')
-local us = time[1] * 1000000 + time[2]
-local ms = (us - us % 1000) / 1000
-local K = KEYS[1]
+local operation, epoch, token, K = ARGV[1], ARGV[2], ARGV[3], KEYS[1]
 local FENCE, EPOCH, QUARANTINE, CLUSTER = 'dlock!fence', 'dlock!epoch', 'dlock!quarantine', 'dlock!cluster'
 local DATA, QUEUE = 'dlock!data:', 'dlock!queue:'
-local QUEUE_MS = 300000 -- a queue of which nobody was heard for so long is gone
-local DAY_US = 86400000000
-local SKEW_US = 2000000 -- of which A tells as well; the same as in core/effect.h
+local SKEW_US = 2000000 -- the same as in core/effect.h
+local us, ms -- this server's clock
+
+local function read_clock()
+  local time = call('TIME')
+  us = time[1] * 1000000 + time[2]
+  ms = (us - us % 1000) / 1000
+end
 
 -- In two halves, for a server whose integers have 32 bits; of a whole number that is not negative.
 local function whole(x)
@@ -40,6 +42,59 @@ local function whole(x)
   local low = x % 10000000
   return string.format('%d%07d', (x - low) / 10000000, low)
 end
+
+local WAITER = '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$'
+local values -- what is at K if it is a string, and at EPOCH; of R also at QUARANTINE
+local had = 0 -- R: 1 when it was mine
+local nobody_waits -- nor is anything at K
+local granted -- the fence of whom this call hands the lock to; the same for all that it tries
+local taken_out -- who is first in the queue and was taken out of it already: member and ticket
+
+-- What is asked most, in the fewest commands and with the same result as below: A where nobody is and nobody waits,
+-- and R where nobody waits, or the next one wants to write, and hears.
+if operation == 'A' and not ARGV[7] and ARGV[4] == 'X' then
+  if call('EXISTS', K, QUEUE .. K) == 0 and call('GET', EPOCH) == epoch then
+    read_clock()
+    local proposal = tonumber(ARGV[6])
+    if proposal > us - SKEW_US and proposal <= us + SKEW_US and try('ZADD', FENCE, 'GT', 'CH', ARGV[6], K) == 1 then
+      call('SET', K, token, 'PX', ARGV[5])
+      return us
+    end
+  end
+elseif operation == 'R' then
+  values = call('MGET', K, EPOCH, QUARANTINE)
+  if values[1] == token and values[2] == epoch and not values[3] and not ARGV[8] and tonumber(ARGV[6]) > 0
+      and ARGV[4] % 64 ~= 0 then
+    local queue = QUEUE .. K
+    if ARGV[7] then call('ZREM', queue, ARGV[7]) end
+    taken_out = call('ZPOPMIN', queue)
+    if not taken_out[1] then
+      call('DEL', K)
+      if try('ZADD', FENCE, 'XX', 'GT', 'CH', ARGV[4], K) == 1 then return 1 end
+      values[1], had, nobody_waits, taken_out = nil, 1, true, nil
+    else
+      local next, offer = tonumber(ARGV[5]), tonumber(ARGV[6])
+      local mode, ttl, channel, waiter = string.match(taken_out[1], WAITER)
+      read_clock()
+      if mode == 'X' and next > tonumber(ARGV[4]) and next > us - SKEW_US and next <= us + SKEW_US
+          and try('ZADD', FENCE, 'GT', 'CH', ARGV[5], K) == 1 then
+        granted = next
+        taken_out = nil
+        ttl = tonumber(ttl)
+        local expiry = whole(ms + (ttl < offer and ttl or offer))
+        local heard = try('PUBLISH', channel, 'G ' .. ARGV[5] .. ' ' .. whole(us) .. ' ' .. expiry .. ' ' .. epoch .. ' ' .. waiter)
+        if type(heard) == 'number' and heard > 0 then
+          call('SET', K, waiter, 'PXAT', expiry)
+          return 1
+        end
+      end
+    end
+  end
+end
+
+local QUEUE_MS = 300000 -- a queue of which nobody was heard for so long is gone
+local DAY_US = 86400000000
+if not us then read_clock() end
 
 -- V: look, change nothing: what this server knows of itself and of its cluster.
 -- I: introduce. ARGV: 2 incarnation, 3 durable now ('1', '0', '?'), 4 '1' when
@@ -156,51 +211,20 @@ end
 -- What is at K: if it is a string, all in one command; else, if it is not there, whether nobody waits for it either.
 local queue = QUEUE .. K
 local releases = operation == 'R'
-local values = releases and call('MGET', K, EPOCH, QUARANTINE) or call('MGET', K, EPOCH)
+values = values or call('MGET', K, EPOCH)
 local holder, same_epoch = values[1], values[2] == epoch
-local kind, mine, nobody_waits, fence
+local kind, mine, fence
 if holder then
   kind, mine = 'string', holder == token
-elseif call('EXISTS', K, queue) == 0 then
+elseif nobody_waits or call('EXISTS', K, queue) == 0 then
   kind, nobody_waits = 'none', true
 else
   kind = settle(K)
   mine = kind == 'zset' and call('ZSCORE', K, token) ~= false
 end
 
-local WAITER = '^([XS]):(%d+):([^:]+):(%x+%-%x+%-.+)$'
-local granted -- the fence of whom this call hands the lock to; the same for all that it tries
-local taken_out -- who is first in the queue and was taken out of it already: member and ticket
-
--- What is asked most, in fewer commands than below and with the same result: A where nobody is and nobody waits; E of
--- what is there; and R where the next one that waits wants to write, and hears.
-if operation == 'A' and nobody_waits and same_epoch and ARGV[4] == 'X' and not ARGV[12] then
-  local proposal = tonumber(ARGV[6])
-  if proposal > us - ARGV[7] and proposal <= us + ARGV[7]
-      and try('ZADD', FENCE, 'GT', 'CH', ARGV[6], K) == 1 then
-    call('SET', K, token, 'PXAT', whole(ms + ARGV[5]))
-    return {1, us, ARGV[6]}
-  end
-elseif releases and kind == 'string' and mine and same_epoch and not values[3] and ARGV[5] ~= '1' and us % 64 ~= 0
-    and tonumber(ARGV[8] or 0) > 0 then
-  local next, offer = tonumber(ARGV[7]), tonumber(ARGV[8])
-  if ARGV[6] ~= '' then call('ZREM', queue, ARGV[6]) end
-  taken_out = call('ZPOPMIN', queue)
-  nobody_waits = not taken_out[1]
-  local mode, ttl, channel, waiter = string.match(taken_out[1] or '', WAITER)
-  if mode == 'X' and next > tonumber(ARGV[4]) and next > us - SKEW_US and next <= us + SKEW_US
-      and try('ZADD', FENCE, 'GT', 'CH', ARGV[7], K) == 1 then
-    granted = next
-    taken_out = nil
-    ttl = tonumber(ttl)
-    local expiry = whole(ms + (ttl < offer and ttl or offer))
-    local heard = try('PUBLISH', channel, 'G ' .. ARGV[7] .. ' ' .. whole(us) .. ' ' .. expiry .. ' ' .. epoch .. ' ' .. waiter)
-    if type(heard) == 'number' and heard > 0 then
-      call('SET', K, waiter, 'PXAT', expiry)
-      return {1, us, 1}
-    end
-  end
-elseif operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
+-- E of what is there, likewise.
+if operation == 'E' and kind == 'string' and mine and same_epoch and ARGV[4] == 'X' and not ARGV[9] then
   call('PEXPIREAT', K, whole(ms + ARGV[5]))
   return {1, us, call('ZSCORE', FENCE, K) or '0'}
 end
@@ -216,9 +240,9 @@ local function enqueue(member, ticket)
   return rank
 end
 
--- The same for an A where somebody writes.
-if operation == 'A' and kind == 'string' and not mine and same_epoch and tonumber(ARGV[6]) <= us + ARGV[7] then
-  local rank = enqueue(ARGV[9], ARGV[10])
+-- And A where somebody writes.
+if operation == 'A' and kind == 'string' and not mine and same_epoch and tonumber(ARGV[6]) <= us + SKEW_US then
+  local rank = enqueue(ARGV[8] or '', ARGV[9])
   return {0, us, call('ZSCORE', FENCE, K) or '0', call('PTTL', K), holder, rank, holder}
 end
 
@@ -242,16 +266,18 @@ local function give_up()
   end
 end
 
--- R: release. ARGV: 4 tombstone, 5 '1' when data of this token may be here, 6 its place
--- in the queue or '', 7 the next fence, 8 offer ms (0: nobody is handed anything).
+-- R: release. ARGV: 4 tombstone, 5 the next fence, 6 offer ms (0: nobody is handed anything), 7 its place
+-- in the queue, if it may have one, or '', and 8 '1' when data of this token may be here.
 -- Deleting comes first: it must work when memory is full. The tombstone refuses a late
 -- acquire of this attempt. Not bound to an epoch: whatever became of this server,
 -- this token must go.
-local had = mine and 1 or 0
 if releases then
-  if mine then give_up() end
-  if ARGV[5] == '1' then unload() end
-  if ARGV[6] and ARGV[6] ~= '' then call('ZREM', queue, ARGV[6]) end
+  if mine then
+    give_up()
+    had = 1
+  end
+  if ARGV[8] then unload() end
+  if ARGV[7] and ARGV[7] ~= '' then call('ZREM', queue, ARGV[7]) end
   local tomb = tonumber(ARGV[4])
   if tomb > 0 and try('ZADD', FENCE, 'XX', 'GT', 'CH', ARGV[4], K) == 1 then
     fence = tomb
@@ -267,14 +293,14 @@ if releases then
       if type(stored) == 'number' then fence = tomb end
     end
   end
-  if us % 64 == 0 then
+  if tonumber(ARGV[4]) > 0 and ARGV[4] % 64 == 0 then
     -- Fences a day below the highest are collected, a few at a time. By the fences, not by the clock: one
     -- that jumps ahead for a moment must not make this server forget.
     local highest = call('ZRANGE', FENCE, -1, -1, 'WITHSCORES')[2] or 0
     local old = call('ZRANGEBYSCORE', FENCE, '-inf', whole(math.max(0, highest - DAY_US)), 'LIMIT', 0, 128)
     if #old > 0 then call('ZREM', FENCE, unpack(old)) end
   end
-  if nobody_waits or not ARGV[8] or (not taken_out and call('EXISTS', queue) == 0) then return {1, us, had} end
+  if nobody_waits or (not taken_out and call('EXISTS', queue) == 0) then return {1, us, had} end
 
 -- For all others a vote is given or taken: only for a client that knows this
 -- incarnation. Atomic with the vote, this is what catches a restart, an old
@@ -344,7 +370,7 @@ local function hand_over(next, offer, before)
 end
 
 if releases then
-  hand_over(tonumber(ARGV[7]), tonumber(ARGV[8]))
+  hand_over(tonumber(ARGV[5]), tonumber(ARGV[6]))
   return {1, us, had}
 end
 
@@ -420,31 +446,31 @@ if operation == 'Y' then
   return {1, us, whole(fence or 0), rank}
 end
 
--- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal, 7 accepted
--- skew us, 8 floor (shared: raise the fence to at least this), 9 place in the queue
--- for who would wait, or '', 10 ticket, 11 offer ms, 12 version and 13 bytes of what
--- travels with it, if anything does. Who waits longer goes first. 1: taken; 7: taken,
--- and it was mine already, in whichever mode.
+-- A: acquire; may be repeated. ARGV: 4 mode, 5 ttl ms, 6 proposal; then, unless all are as they mostly are, 7 floor
+-- (0; shared: raise the fence to at least this), 8 place in the queue for who would wait (''), 9 ticket (that with
+-- which the token begins), 10 offer ms (1000), 11 version and 12 bytes of what travels with it, if anything does. Who
+-- waits longer goes first. 1: taken; 7: taken, and it was mine already, in whichever mode.
 if operation == 'A' then
   local mode, expiry = ARGV[4], whole(ms + ARGV[5])
-  local proposal, skew, ticket = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
-  if proposal > us + skew then return {-2, us, whole(fence or 0)} end
+  local proposal, place = tonumber(ARGV[6]), ARGV[8] or ''
+  local ticket = tonumber(ARGV[9]) or tonumber(string.match(token, '^%x+'), 16)
+  if proposal > us + SKEW_US then return {-2, us, whole(fence or 0)} end
   local ahead
   if not mine and not nobody_waits and (kind == 'none' or (mode == 'S' and kind == 'zset')) then
     local waiting = head()
-    if waiting and waiting[1] ~= ARGV[9] and waiting[6] < ticket then
-      hand_over(proposal, tonumber(ARGV[11]), ticket)
+    if waiting and waiting[1] ~= place and waiting[6] < ticket then
+      hand_over(proposal, tonumber(ARGV[10] or 1000), ticket)
       -- A writer that waits behind readers keeps later readers off.
-      if kind == 'zset' and mode == 'S' then ahead = ahead_of(ticket, ARGV[9]) end
+      if kind == 'zset' and mode == 'S' then ahead = ahead_of(ticket, place) end
     end
   end
-  local function leave() if ARGV[9] ~= '' and not nobody_waits then call('ZREM', queue, ARGV[9]) end end
-  local function occupied() return busy(enqueue(ARGV[9], ARGV[10]), ahead and ahead[5]) end
+  local function leave() if place ~= '' and not nobody_waits then call('ZREM', queue, place) end end
+  local function occupied() return busy(enqueue(place, ARGV[9]), ahead and ahead[5]) end
   if mode == 'X' then
     local alone = kind == 'zset' and mine and call('ZCARD', K) == 1
     if not (kind == 'none' or alone or (kind == 'string' and mine)) then return occupied() end
     -- An absent fence counts as the oldest that a client may still propose.
-    local floor = fence or us - skew
+    local floor = fence or us - SKEW_US
     local again = kind == 'string' and mine and proposal == floor
     if proposal <= floor and not again then
       return {mine and 2 or -3, us, whole(floor)}
@@ -452,11 +478,11 @@ if operation == 'A' then
     raise(proposal, ARGV[6]) -- before the key: a fence without a key harms nobody
     call('SET', K, token, 'PXAT', expiry)
     leave()
-    return {mine and 7 or 1, us, ARGV[6], carry(redis.call, ARGV[12], ARGV[13], expiry)}
+    return {mine and 7 or 1, us, ARGV[6], carry(redis.call, ARGV[11], ARGV[12], expiry)}
   end
   if ahead or not (kind == 'none' or kind == 'zset') then return occupied() end
-  if not fence and proposal <= us - skew then return {-3, us, whole(us - skew)} end
-  local floor = math.max(tonumber(ARGV[8]), fence or proposal)
+  if not fence and proposal <= us - SKEW_US then return {-3, us, whole(us - SKEW_US)} end
+  local floor = math.max(tonumber(ARGV[7] or 0), fence or proposal)
   raise(floor, whole(floor))
   call('ZADD', K, expiry, token)
   outlast(K)

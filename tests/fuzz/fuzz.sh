@@ -34,7 +34,7 @@ if ! "$CLANG" -fsanitize=fuzzer,address,undefined -o "$work/probe" "$work/probe.
 	else
 		echo "1..0 # SKIP no libFuzzer for clang (Debian package: libclang-rt-${version%%.*}-dev)"
 	fi
-	exit 77
+	exit 0
 fi
 if ! make -s -C "$build" -j2 fuzz-programs > "$work/make.log" 2>&1; then
 	sed 's/^/# /' "$work/make.log"

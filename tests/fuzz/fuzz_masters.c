@@ -282,11 +282,15 @@ static void say(struct party *master, const char *bytes, size_t size)
 		disconnect(master);
 }
 
-/* Whether an array in it may begin with the code of a vote, 1, 3 or 6, as a number or in a string. */
+/* Whether an array in it may begin with the code of a vote, 1, 3 or 6, as a number or in a string; or it has a number,
+ * which alone is a yes to A. */
 static bool may_be_vote(const char *bytes, size_t size)
 {
 	const char *end = bytes + size, *at = bytes;
 
+	for (const char *number = bytes; (number = memchr(number, ':', (size_t)(end - number))); number++)
+		if (number + 1 < end && number[1] >= '1' && number[1] <= '9')
+			return true;
 	while ((at = memchr(at, '*', (size_t)(end - at)))) {
 		const char *code = memmem(at, (size_t)(end - at), "\r\n", 2);
 		char text[24] = "";
@@ -365,7 +369,7 @@ static bool answer_one(struct party *master)
 	if (!what)
 		return false;
 	if (strchr("AEP", what)) /* what could be an honest vote; a lie is looked at below */
-		master->voted |= memcmp(master->honest.out + 4, ":1\r\n", 4) == 0 || memcmp(master->honest.out + 4, ":3\r\n", 4) == 0 ||
+		master->voted |= master->honest.out[0] == ':' || memcmp(master->honest.out + 4, ":1\r\n", 4) == 0 || memcmp(master->honest.out + 4, ":3\r\n", 4) == 0 ||
 		                 memcmp(master->honest.out + 4, ":6\r\n", 4) == 0;
 	if (lies_to(master, what))
 		tell_lie(master);

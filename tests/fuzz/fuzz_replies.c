@@ -157,12 +157,16 @@ static bool as_number(const struct said *said, int64_t *ret)
 	return said->kind == SAID_INTEGER || (said->kind == SAID_STRING && read_number(said->bytes, said->size, ret));
 }
 
-/* Whether the reply at `at` is a yes to A or E, by docs/protocol.md. */
-static bool is_vote(size_t at)
+/* Whether the reply at `at` is a yes to A or E, by docs/protocol.md; to A in few words and to R it may be a number. */
+static bool is_vote(size_t at, char operation)
 {
 	struct said array = next_value(&at), element;
 	int64_t number;
 
+	if (array.kind == SAID_INTEGER && operation == 'A')
+		return array.integer > 1 && array.integer <= INT64_C(1) << 53;
+	if (array.kind == SAID_INTEGER && operation == 'R')
+		return array.integer == 1;
 	if (array.kind != SAID_ARRAY || array.integer < 3)
 		return false;
 	element = next_value(&at);
@@ -388,15 +392,16 @@ static void take_view(const struct value *value)
 	fuzz_check(!view.cluster_understood || (view.has_cluster && view.max_ttl_ms > 0));
 }
 
-static void check_answer(enum node_answer kind, const struct value *value, const char *text, size_t at)
+static void check_answer(char operation, enum node_answer kind, const struct value *value, const char *text, size_t at)
 {
+	const struct request request = {.op = (enum operation)operation, .mode = MODE_EXCLUSIVE, .fence = 1};
 	struct answer answer;
 
-	wire_answer(&answer, kind, value, text);
+	wire_answer(&answer, &request, kind, value, text);
 	fuzz_check(memchr(answer.holder, '\0', sizeof(answer.holder)));
 	fuzz_check(answer.fence <= UINT64_C(1) << 53 && answer.master_us >= 0);
 	if (answer.code == CODE_YES || answer.code == CODE_REPAIRED)
-		fuzz_check(kind == NODE_REPLY && (lost || is_vote(at)));
+		fuzz_check(kind == NODE_REPLY && (lost || is_vote(at, operation)));
 	fuzz_check((answer.code == CODE_BROKEN) == (kind == NODE_BROKEN));
 }
 
@@ -419,7 +424,7 @@ static void on_reply(void *context, struct node *node, void *tag, enum node_answ
 		if (wire_remedy(text) == WIRE_RECONNECT)
 			node_reconnect(node, node_words(node, text), run.now_us);
 	}
-	check_answer(kind, value, text, at);
+	check_answer(command->operation, kind, value, text, at);
 	if (kind == NODE_REPLY && strchr("QL", command->operation))
 		take_holders(value);
 	if (kind == NODE_REPLY && strchr("VI", command->operation))

@@ -211,6 +211,10 @@ static void say_reply(struct honest *honest, const struct model_call *call, cons
 		say_view(honest, reply);
 	else if (reply->code == CODE_EPOCH || reply->code == -5)
 		say(honest, "*2\r\n:%d\r\n:%" PRId64 "\r\n", reply->code, reply->us);
+	else if (model_call_is_plain(call) && reply->code == CODE_YES && !reply->kept)
+		say(honest, ":%" PRId64 "\r\n", reply->us);
+	else if (call->operation == 'R' && reply->count == 1 && !call->unload)
+		say(honest, ":1\r\n");
 	else if (strchr("RB", call->operation))
 		say(honest, "*3\r\n:%d\r\n:%" PRId64 "\r\n:%" PRId64 "\r\n", reply->code, reply->us, reply->count);
 	else
@@ -318,11 +322,12 @@ static void take_details(const struct honest *honest, size_t at, struct model_ca
 {
 	if (call->operation == 'R') {
 		call->number = (uint64_t)number_at(honest, at);
-		fuzz_check(is_word(honest, at + 1, "1") || is_word(honest, at + 1, ""));
-		call->unload = honest->lengths[at + 1] > 0;
-		copy_word(honest, at + 2, call->place, sizeof(call->place));
-		call->next = (uint64_t)number_at(honest, at + 3);
-		call->offer_ms = number_at(honest, at + 4);
+		call->next = (uint64_t)number_at(honest, at + 1);
+		call->offer_ms = number_at(honest, at + 2);
+		if (at + 3 < honest->argc)
+			copy_word(honest, at + 3, call->place, sizeof(call->place));
+		call->unload = at + 4 < honest->argc;
+		fuzz_check(!call->unload || is_word(honest, at + 4, "1"));
 		return;
 	}
 	if (call->operation == 'Y') {
@@ -347,11 +352,15 @@ static void take_details(const struct honest *honest, size_t at, struct model_ca
 		return;
 	}
 	call->number = (uint64_t)number_at(honest, at + 2);
-	call->skew_us = number_at(honest, at + 3);
-	call->floor = (uint64_t)number_at(honest, at + 4);
-	take_place(honest, at + 5, call);
-	call->offer_ms = number_at(honest, at + 7);
-	take_cargo(honest, at + 8, call);
+	if (at + 3 == honest->argc) {
+		call->ticket = strtoull(call->token, NULL, 16);
+		call->offer_ms = PLAIN_OFFER_MS;
+		return;
+	}
+	call->floor = (uint64_t)number_at(honest, at + 3);
+	take_place(honest, at + 4, call);
+	call->offer_ms = number_at(honest, at + 6);
+	take_cargo(honest, at + 7, call);
 }
 
 static char run_script(struct honest *honest, int64_t world_us)

@@ -372,10 +372,23 @@ static bool parse_survey(const redisReply *reply, const struct model_call *call,
 	return true;
 }
 
-static bool parse(const redisReply *reply, const struct model_call *call, struct outcome *outcome)
+/* A number alone: the clock, of an A in few words that has taken the lock; 1, of an R that had it, with no clock. */
+static bool parse_number(const redisReply *reply, const struct model_call *call, int64_t clock_us, struct model_reply *ret)
+{
+	ret->code = CODE_YES;
+	ret->us = call->operation == 'R' ? clock_us : reply->integer;
+	ret->fence = call->operation == 'A' ? call->number : 0;
+	ret->count = call->operation == 'R';
+	return model_call_is_plain(call) || (call->operation == 'R' && reply->integer == 1);
+}
+
+static bool parse(const redisReply *reply, const struct model_call *call, int64_t clock_us, struct outcome *outcome)
 {
 	struct model_reply *ret = &outcome->reply;
 
+	outcome->alone = reply->type == REDIS_REPLY_INTEGER;
+	if (outcome->alone)
+		return parse_number(reply, call, clock_us, ret);
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2)
 		return false;
 	ret->code = (int)integer_at(reply, 0);
@@ -405,12 +418,12 @@ static enum model_error error_of(const char *text)
 	return strstr(text, "READONLY") ? MODEL_READONLY : strstr(text, "OOM") ? MODEL_OOM : MODEL_OK;
 }
 
-static void take_call(const redisReply *reply, const struct model_call *call, struct outcome *ret)
+static void take_call(const redisReply *reply, const struct model_call *call, int64_t clock_us, struct outcome *ret)
 {
 	ret->reply.pttl_ms = -1;
 	if (reply->type == REDIS_REPLY_ERROR)
 		ret->reply.error = error_of(reply->str);
-	if (ret->reply.error != MODEL_OK || parse(reply, call, ret))
+	if (ret->reply.error != MODEL_OK || parse(reply, call, clock_us, ret))
 		return;
 	/* Nothing that the model can say. */
 	snprintf(ret->said, sizeof(ret->said), "not a reply: type %d, %zu elements: %s", reply->type, reply->elements,
@@ -520,6 +533,7 @@ bool real_step(struct real *real, const struct step *step, struct outcome *ret)
 
 	memset(&ret->reply, 0, sizeof(ret->reply));
 	ret->said[0] = '\0';
+	ret->alone = false;
 	server_clock_freeze(real->clock, step->clock_us);
 	if (asks) {
 		step_words(&words, step);
@@ -533,7 +547,7 @@ bool real_step(struct real *real, const struct step *step, struct outcome *ret)
 		if (!reply)
 			return false;
 		if (step->kind == STEP_CALL)
-			take_call(reply, &step->call, ret);
+			take_call(reply, &step->call, step->clock_us, ret);
 		else
 			take_foreign(reply, ret);
 		freeReplyObject(reply);

@@ -13,6 +13,7 @@
 /* What came of a step, of the model's or of the real server's. */
 struct outcome {
 	struct model_reply reply;     /* of a call */
+	bool alone;                   /* it was a number and nothing else */
 	char said[SURVEY_MAX];        /* of anything else; of Q and L, who is there; or what is no reply of the script's */
 	char messages[8192];          /* what was published to whom somebody listens, a line each: channel, message */
 	size_t keys_length;

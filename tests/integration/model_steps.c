@@ -367,6 +367,18 @@ static bool reads_beside_a_waiter(const struct model_master *model, const char *
 	return false;
 }
 
+/* What the library asks of a name that it has not seen anybody wait for: in fewer words. */
+static void be_plain(struct model_call *call)
+{
+	call->mode = 'X';
+	call->floor = 0;
+	call->place[0] = '\0';
+	call->version = 0;
+	call->has_bytes = false;
+	call->ticket = strtoull(call->token, NULL, 16);
+	call->offer_ms = PLAIN_OFFER_MS;
+}
+
 static void draw_call(struct steps *steps, const struct model_master *model, struct model_call *call)
 {
 	/* Nothing is taken before the master is known to somebody. */
@@ -390,15 +402,16 @@ static void draw_call(struct steps *steps, const struct model_master *model, str
 		draw_place(steps, model, call);
 	if (strchr("AERY", call->operation))
 		draw_offer(steps, model, call);
-	call->skew_us = chance(steps, 800) ? SKEW_US : between(steps, 0, 10);
-	call->number = any_number(steps, model, call->key, call->skew_us);
-	call->floor = chance(steps, 500) ? 0 : any_number(steps, model, call->key, call->skew_us);
+	call->number = any_number(steps, model, call->key, SKEW_US);
+	call->floor = chance(steps, 500) ? 0 : any_number(steps, model, call->key, SKEW_US);
 	call->repair = "01g"[draw(steps, 3)];
 	call->unload = chance(steps, 400) && (call->operation == 'R' || call->mode == 'S');
 	if (call->mode == 'X' && chance(steps, 450))
 		draw_cargo(steps, model, call);
 	if (call->operation == 'R' && chance(steps, 300))
-		steps->clock_us = (steps->clock_us + 63) / 64 * 64;
+		call->number = (call->number + 63) / 64 * 64;
+	if (call->operation == 'A' && chance(steps, 400))
+		be_plain(call);
 }
 
 /* ---- foreign commands ---- */
@@ -595,10 +608,12 @@ static void add_survey(struct step_words *w, const struct model_call *call)
 static void add_release(struct step_words *w, const struct model_call *call)
 {
 	add_number(w, 1, (int64_t)call->number);
-	add(w, call->unload ? "1" : "");
-	add(w, call->place);
 	add_number(w, 2, (int64_t)call->next);
 	add_number(w, 3, call->offer_ms);
+	if (call->unload || call->place[0])
+		add(w, call->place);
+	if (call->unload)
+		add(w, "1");
 }
 
 static void add_yield(struct step_words *w, const struct model_call *call)
@@ -613,7 +628,8 @@ static void add_acquire(struct step_words *w, const struct model_call *call)
 {
 	add_number(w, 1, call->ttl_ms);
 	add_number(w, 2, (int64_t)call->number);
-	add_number(w, 3, call->skew_us);
+	if (model_call_is_plain(call))
+		return;
 	add_number(w, 5, (int64_t)call->floor);
 	add(w, call->place);
 	add_number(w, 6, (int64_t)call->ticket);
@@ -755,7 +771,7 @@ static bool is_sent(const struct model_call *call, const struct quorum *quorum)
 	case 'N':
 		return call->quarantine_ms * 1000 == quorum->quarantine_us &&
 		       (call->believe == '0' || call->durable == '1');
-	case 'A': return call->skew_us == SKEW_US && (call->version == 0 || call->has_bytes);
+	case 'A': return call->version == 0 || call->has_bytes;
 	default: return true;
 	}
 }

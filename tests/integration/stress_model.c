@@ -81,6 +81,7 @@ enum granted { BY_A, BY_R, BY_Y, BY_E, IN_QUARANTINE, ASKED_ONLY, UNHEARD, WAYS 
 static const char *const ways[] = {"A",         "R",      "Y",       "E", "a master in quarantine",
                                    "only asked", "unheard"};
 static unsigned granted[WAYS]; /* of the honest runs */
+static unsigned alone[2];      /* of these, too: a yes that was a number and nothing else, to A and to R */
 
 static struct {
 	const struct step *step;
@@ -274,8 +275,10 @@ static bool alike(struct real *real, struct model_master *model, const struct st
 	else if (difference(&model_outcome, &real_outcome))
 		*ret_result = number;
 	else
-		return true;
-	return false;
+		*ret_result = ALIKE;
+	if (step->kind == STEP_CALL && !mutant)
+		alone[step->call.operation == 'R'] += real_outcome.alone;
+	return *ret_result == ALIKE;
 }
 
 /* Draws the sequence of a seed while it takes it. The number of the step that differs, or ALIKE, GONE. */
@@ -514,6 +517,8 @@ static void everything_was_seen(void)
 		all_ways = all_ways && granted[i] > 0;
 	}
 	tell(all_ways, "the sequences have had waiters told in every way");
+	printf("# yes in one number: %u to A, %u to R\n", alone[0], alone[1]);
+	tell(alone[0] > 100 && alone[1] > 100, "the sequences have had locks taken and given back in few words");
 }
 
 /* The calls as they are written here are the calls of the library. */

@@ -490,7 +490,6 @@ static void format_call(struct model_call *call, const struct request *request, 
 	call->mode = request->mode == MODE_EXCLUSIVE ? 'X' : 'S';
 	call->ttl_ms = (request->ttl_us + 999) / 1000;
 	call->number = request->fence;
-	call->skew_us = SKEW_US;
 	call->floor = request->floor;
 	call->repair = (char)request->repair;
 	call->ticket = attempt->ticket;

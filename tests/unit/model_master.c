@@ -15,6 +15,12 @@ static void too_many(const char *what)
 	abort();
 }
 
+bool model_call_is_plain(const struct model_call *call)
+{
+	return call->operation == 'A' && call->mode == 'X' && call->floor == 0 && !call->place[0] && call->version == 0 &&
+	       call->offer_ms == PLAIN_OFFER_MS && call->ticket == strtoull(call->token, NULL, 16);
+}
+
 static void incarnate(struct model_master *master, const char *history)
 {
 	master->starts++;
@@ -543,7 +549,7 @@ static void collect_fences(struct run *r)
 	for (unsigned i = 0; i < MODEL_KEYS; i++)
 		if (r->data->fences[i].known && (int64_t)r->data->fences[i].value > highest)
 			highest = (int64_t)r->data->fences[i].value;
-	for (unsigned i = 0; r->us % 64 == 0 && i < MODEL_KEYS; i++) {
+	for (unsigned i = 0; r->call->number > 0 && r->call->number % 64 == 0 && i < MODEL_KEYS; i++) {
 		struct model_fence *fence = &r->data->fences[i];
 
 		if (!fence->known || (int64_t)fence->value > highest - DAY_US)
@@ -876,7 +882,7 @@ static void acquire_exclusive(struct run *r)
 {
 	uint64_t proposal = r->call->number;
 	bool alone = r->kind == KIND_ZSET && r->mine && r->key->reader_count == 1;
-	uint64_t floor = r->fence ? r->fence->value : (uint64_t)(r->us - r->call->skew_us);
+	uint64_t floor = r->fence ? r->fence->value : (uint64_t)(r->us - SKEW_US);
 	bool again = r->kind == KIND_STRING && r->mine && proposal == floor;
 
 	if (!(r->kind == KIND_NONE || alone || (r->kind == KIND_STRING && r->mine))) {
@@ -896,7 +902,7 @@ static void acquire_exclusive(struct run *r)
 /* `ahead`: who waits and goes before; NULL: nobody. */
 static void acquire_shared(struct run *r, const char *ahead)
 {
-	uint64_t least = (uint64_t)(r->us - r->call->skew_us), floor = r->fence ? r->fence->value : r->call->number;
+	uint64_t least = (uint64_t)(r->us - SKEW_US), floor = r->fence ? r->fence->value : r->call->number;
 
 	if (ahead || (r->kind != KIND_NONE && r->kind != KIND_ZSET)) {
 		occupied(r, ahead);
@@ -943,7 +949,7 @@ static void acquire(struct run *r)
 	struct place place;
 	bool ahead;
 
-	if ((int64_t)r->call->number > r->us + r->call->skew_us) {
+	if ((int64_t)r->call->number > r->us + SKEW_US) {
 		answer(r, CODE_SKEWED, r->fence ? r->fence->value : 0);
 		return;
 	}

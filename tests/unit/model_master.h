@@ -39,7 +39,6 @@ struct model_call {
 	char mode;        /* X S */
 	int64_t ttl_ms;   /* A E; B: how long the mark lives */
 	uint64_t number;  /* A: proposal; E: fence of the lock; R: tombstone */
-	int64_t skew_us;  /* A */
 	uint64_t floor;   /* A */
 	char repair;      /* E */
 	uint64_t version; /* A, E, exclusive: of what travels with the lock; 0: not told */
@@ -168,6 +167,11 @@ struct model_master {
 	bool loading;
 	bool always_known, always, was_replica; /* as INFO and CONFIG tell */
 };
+
+/* What A takes for granted where it is told nothing else: no floor, no place, no data, the ticket with which the token
+ * begins, and this offer. */
+#define PLAIN_OFFER_MS 1000
+bool model_call_is_plain(const struct model_call *call);
 
 /* A server that has just been installed. */
 void model_start(struct model_master *master, unsigned number);

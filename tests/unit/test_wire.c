@@ -66,17 +66,46 @@ Test(wire, acquire)
 {
 	struct request request = request_of(OP_ACQUIRE);
 
-	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|2000000|9|X:10000:" CHANNEL ":" TOKEN "|77|1001");
+	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|9|X:10000:" CHANNEL ":" TOKEN "|77|1001");
 	request.mode = MODE_SHARED;
 	request.queued = false;
 	request.offer_us = 0;
-	expect(&request, "|A|" EPOCH "|" TOKEN "|S|10000|1700000000000001|2000000|9||77|0");
+	expect(&request, "|A|" EPOCH "|" TOKEN "|S|10000|1700000000000001|9||77|0");
 	attempt.cargo.bytes = (void *)(uintptr_t)"bytes";
 	attempt.cargo.size = 5;
 	attempt.cargo.version = 3;
 	request.mode = MODE_EXCLUSIVE;
-	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|2000000|9||77|0|3|bytes");
+	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|9||77|0|3|bytes");
 	cr_assert_eq(command.argc, WIRE_ARGUMENTS_MAX);
+}
+
+/* Nothing behind the proposal where all is as it mostly is; all of it where one thing is not. */
+Test(wire, acquire_in_few_words)
+{
+	struct request plain = request_of(OP_ACQUIRE), request;
+
+	attempt.ticket = 0x0006123456789abc; /* the token's */
+	plain.floor = 0;
+	plain.queued = false;
+	plain.offer_us = 1000000;
+	expect(&plain, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001");
+	request = plain;
+	request.floor = 9;
+	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|9||1708865858607804|1000");
+	request = plain;
+	request.queued = true;
+	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|0|X:10000:" CHANNEL ":" TOKEN "|1708865858607804|1000");
+	request = plain;
+	request.offer_us = 1000001;
+	expect(&request, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|0||1708865858607804|1001");
+	request = plain;
+	request.mode = MODE_SHARED;
+	expect(&request, "|A|" EPOCH "|" TOKEN "|S|10000|1700000000000001|0||1708865858607804|1000");
+	attempt.cargo = (struct cargo){.bytes = (void *)(uintptr_t)"bytes", .size = 5, .version = 3};
+	expect(&plain, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|0||1708865858607804|1000|3|bytes");
+	attempt.cargo = (struct cargo){0};
+	attempt.ticket = 77;
+	expect(&plain, "|A|" EPOCH "|" TOKEN "|X|10000|1700000000000001|0||77|1000");
 }
 
 Test(wire, poll)
@@ -114,13 +143,14 @@ Test(wire, release)
 {
 	struct request request = request_of(OP_RELEASE);
 
-	expect(&request, "|R|" EPOCH "|" TOKEN "|1700000000000001||X:10000:" CHANNEL ":" TOKEN "|1700000000000002|1001");
+	expect(&request, "|R|" EPOCH "|" TOKEN "|1700000000000001|1700000000000002|1001|X:10000:" CHANNEL ":" TOKEN);
 	request.mode = attempt.mode = MODE_SHARED; /* converted since: the place is what it was */
-	expect(&request, "|R|" EPOCH "|" TOKEN "|1700000000000001||X:10000:" CHANNEL ":" TOKEN "|1700000000000002|1001");
-	request.unload = true;
+	expect(&request, "|R|" EPOCH "|" TOKEN "|1700000000000001|1700000000000002|1001|X:10000:" CHANNEL ":" TOKEN);
 	request.queued = false;
+	expect(&request, "|R|" EPOCH "|" TOKEN "|1700000000000001|1700000000000002|1001");
+	request.unload = true;
 	request.fence = 0;
-	expect(&request, "|R|" EPOCH "|" TOKEN "|0|1||1700000000000002|1001");
+	expect(&request, "|R|" EPOCH "|" TOKEN "|0|1700000000000002|1001||1");
 }
 
 Test(wire, yield)

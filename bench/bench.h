@@ -148,7 +148,7 @@ struct driver;
 struct answer {
 	double numbers[2]; /* those that it gives; else 0 */
 	char said[128];    /* why it cannot; "": it can */
-	bool silent;       /* it gave none in that time, and may still give one */
+	bool silent;       /* it gave none: it has ended, or may still give one */
 };
 
 /* Standard input and output of the process are where it is told and answers; NULL after a sentence. */

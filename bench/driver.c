@@ -81,7 +81,9 @@ static bool take_line(struct driver *driver, char *line, size_t size)
 	return true;
 }
 
-static const char *await_line(struct driver *driver, int limit_ms, char *line, size_t size)
+enum heard { HEARD_LINE, HEARD_NOTHING, HEARD_THE_END };
+
+static enum heard await_line(struct driver *driver, int limit_ms, char *line, size_t size)
 {
 	int64_t end_ms = stress_now_ms() + limit_ms;
 
@@ -91,13 +93,13 @@ static const char *await_line(struct driver *driver, int limit_ms, char *line, s
 		ssize_t came;
 
 		if (left_ms <= 0 || poll(&one, 1, (int)left_ms) == 0)
-			return "no answer";
+			return HEARD_NOTHING;
 		came = recv(driver->socket, driver->line + driver->size, sizeof(driver->line) - driver->size, 0);
 		if (came <= 0)
-			return "it has ended";
+			return HEARD_THE_END;
 		driver->size += (size_t)came;
 	}
-	return NULL;
+	return HEARD_LINE;
 }
 
 void driver_send(struct driver *driver, const char *command)
@@ -113,11 +115,13 @@ void driver_send(struct driver *driver, const char *command)
 int driver_hear(struct driver *driver, int limit_ms, struct answer *ret_answer)
 {
 	char line[sizeof(driver->line)];
-	const char *silence = await_line(driver, limit_ms, line, sizeof(line));
+	enum heard heard = await_line(driver, limit_ms, line, sizeof(line));
 
-	*ret_answer = (struct answer){.silent = silence != NULL};
-	if (silence)
-		snprintf(ret_answer->said, sizeof(ret_answer->said), "%s in %.1f s", silence, limit_ms / 1000.0);
+	*ret_answer = (struct answer){.silent = heard != HEARD_LINE};
+	if (heard == HEARD_NOTHING)
+		snprintf(ret_answer->said, sizeof(ret_answer->said), "no answer in %.1f s", limit_ms / 1000.0);
+	else if (heard == HEARD_THE_END)
+		snprintf(ret_answer->said, sizeof(ret_answer->said), "it has ended");
 	else if (strncmp(line, "ok", 2) == 0)
 		sscanf(line + 2, "%lf %lf", &ret_answer->numbers[0], &ret_answer->numbers[1]);
 	else

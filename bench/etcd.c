@@ -170,7 +170,7 @@ static int compare_once(struct command *dlock, struct compared *compared)
 		repeats_add(&ours, ms);
 		status = run_command(&compared->theirs, &ms);
 		if (status != 0) {
-			compared->cannot = status == NOT_FOUND ? "not installed" : "the command has failed";
+			compared->cannot = status == NOT_FOUND ? "not installed" : "the command failed";
 			return 0;
 		}
 		repeats_add(&theirs, ms);

@@ -1,8 +1,8 @@
 """The Lock of Python's redis package (Debian: python3-redis), which knows ONE master: the
 first of those named. Its default settings, and the lease of the others.
 
-The commands are those of driver.cjs. 1,000 in flight are its asyncio Lock, whose
-connections are a pool: more than 50 at once made it slower.
+The commands are those of driver.cjs. In flight are its asyncio Locks, on a pool of
+connections: without a limit it would open one for each of them.
 """
 import os
 import resource

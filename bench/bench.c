@@ -1,7 +1,7 @@
 /*
  * bench.c - the figures of docs/performance.md, each beside its floor.
  *
- * Usage: bench [--json FILE] [--seconds SECONDS] [FIGURE...]
+ * Usage: bench [--json FILE] [--seconds SECONDS] [FIGURE...|all]
  * Ends with 0 if all could be measured, whether or not the bars were met.
  */
 #include <getopt.h>
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ static const struct {
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},
 	{"scale", figure_scale, true},
+	{"peers", figure_peers, true},
 };
 
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
@@ -67,6 +69,15 @@ void sleep_us(int us)
 	nanosleep(&(struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L}, NULL);
 }
 
+double cpu_us(void)
+{
+	struct rusage used;
+
+	getrusage(RUSAGE_SELF, &used);
+	return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
+	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
 /* ---- servers ---- */
 
 int64_t scripts_run_at(struct servers *servers, int i)
@@ -89,6 +100,18 @@ int64_t scripts_run(struct servers *servers)
 	return sum;
 }
 
+struct dlock_options *new_masters(struct servers *servers)
+{
+	struct dlock_options *options = dlock_options_new();
+
+	if (options && dlock_options_set(options, "servers", servers_list(servers)) == 0 &&
+	    dlock_init_with(0, options) == servers_count(servers))
+		return options;
+	fprintf(stderr, "bench: %s\n", dlock_error_detail());
+	dlock_options_free(options);
+	return NULL;
+}
+
 /* ---- the run ---- */
 
 static int measure(struct bench *bench, char **names)
@@ -100,7 +123,7 @@ static int measure(struct bench *bench, char **names)
 		bool wanted = !*names && !figures[i].on_demand;
 
 		for (char **name = names; *name; name++)
-			wanted = wanted || strcmp(*name, figures[i].name) == 0;
+			wanted = wanted || strcmp(*name, figures[i].name) == 0 || strcmp(*name, "all") == 0;
 		if (wanted && figures[i].measure(bench) < 0) {
 			fprintf(stderr, "bench: %s could not be measured\n", figures[i].name);
 			error = -1;
@@ -114,21 +137,10 @@ static bool known(const char *name)
 	for (size_t i = 0; i < FIGURES; i++)
 		if (strcmp(name, figures[i].name) == 0)
 			return true;
+	if (strcmp(name, "all") == 0)
+		return true;
 	fprintf(stderr, "bench: there is no figure %s\n", name);
 	return false;
-}
-
-/* Initialized, as those in use are: masters in quarantine take another way. */
-static struct dlock_options *new_masters(struct servers *servers)
-{
-	struct dlock_options *options = dlock_options_new();
-
-	if (options && dlock_options_set(options, "servers", servers_list(servers)) == 0 &&
-	    dlock_init_with(0, options) == servers_count(servers))
-		return options;
-	fprintf(stderr, "bench: %s\n", dlock_error_detail());
-	dlock_options_free(options);
-	return NULL;
 }
 
 int main(int argc, char **argv)

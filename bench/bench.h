@@ -31,6 +31,7 @@ int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
 int figure_scale(struct bench *bench); /* on demand only */
+int figure_peers(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
 
@@ -83,10 +84,13 @@ double samples_us(struct samples *samples, double part); /* part 0.5: the median
 
 int64_t now_ns(void); /* CLOCK_MONOTONIC, the same for all processes */
 void sleep_us(int us);
-int64_t own_cpu_ns(void); /* of this process, all threads */
+double cpu_us(void); /* of this process and all its threads, until now */
 
 /* ---- servers ---- */
 
+/* Options for these servers, which are initialized, as those in use are: masters in quarantine take another way. NULL
+ * after a sentence. */
+struct dlock_options *new_masters(struct servers *servers);
 /* Scripts run until now: on one master, on all together. */
 int64_t scripts_run_at(struct servers *servers, int i);
 int64_t scripts_run(struct servers *servers);
@@ -143,5 +147,27 @@ struct flight {
 /* A process that keeps `at_once` locks of different names in flight, `pairs` of lock and unlock in all, after it
  * has had each name once: 0 or -1 after a sentence. */
 int flight_run(struct bench *bench, int at_once, int pairs, struct flight *ret_flight);
+
+/* ---- a process that does what it is told: driver.c ---- */
+
+struct driver;
+
+struct answer {
+	double numbers[2]; /* those that it gives; else 0 */
+	char said[128];    /* why it cannot; "": it can */
+	bool silent;       /* it gave none: it has ended, or may still give one */
+};
+
+/* Standard input and output of the process are where it is told and answers; NULL after a sentence. */
+struct driver *driver_start(int (*work)(void *arg), void *arg);
+void driver_end(struct driver *driver); /* kills it; NULL is fine */
+void driver_send(struct driver *driver, const char *command);
+/* The next answer; the first one comes by itself. 0, or -1 when it cannot. */
+int driver_hear(struct driver *driver, int limit_ms, struct answer *ret_answer);
+int driver_ask(struct driver *driver, const char *command, int limit_ms, struct answer *ret_answer);
+
+/* ---- dlock beside etcdctl and flock(1): etcd.c ---- */
+
+int etcd_compare(struct bench *bench); /* as a figure */
 
 #endif

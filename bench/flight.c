@@ -112,15 +112,6 @@ static bool fly(struct fleet *fleet, int pairs)
 	return good;
 }
 
-static double cpu_us(void)
-{
-	struct rusage used;
-
-	getrusage(RUSAGE_SELF, &used);
-	return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
-	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
-}
-
 static int work(void *arg)
 {
 	struct fleet *fleet = arg;

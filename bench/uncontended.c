@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "bench/bench.h"
 #include "tests/harness/stress.h"
@@ -25,17 +24,8 @@ struct solo {
 	atomic_int wanted, done; /* blocks; -1: it is over */
 	atomic_bool failed;
 	struct samples samples; /* of the last block */
-	int64_t cpu_ns;
+	double cpu_us;
 };
-
-int64_t own_cpu_ns(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return ((int64_t)usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
-	       ((int64_t)usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
 
 static int lock_and_unlock(int fd, int pairs, struct samples *samples)
 {
@@ -57,16 +47,16 @@ static int work(void *arg)
 	int fd = crew_open(solo->bench, "bench-uncontended"), wanted, error = fd < 0 ? -1 : 0;
 
 	while (error == 0 && (wanted = atomic_load(&solo->wanted)) >= 0) {
-		int64_t begin_ns;
+		double begin_us;
 
 		if (wanted == atomic_load(&solo->done)) {
 			sleep_us(1000);
 			continue;
 		}
 		solo->samples.count = 0;
-		begin_ns = own_cpu_ns();
+		begin_us = cpu_us();
 		error = lock_and_unlock(fd, PAIRS, &solo->samples);
-		solo->cpu_ns = own_cpu_ns() - begin_ns;
+		solo->cpu_us = cpu_us() - begin_us;
 		atomic_store(&solo->done, wanted);
 	}
 	if (error < 0 || dlock_close(fd) < 0)
@@ -114,21 +104,21 @@ struct measured {
 	struct repeats median, p99, cpu;
 };
 
-static void add(struct measured *measured, struct samples *samples, int64_t cpu_ns)
+static void add(struct measured *measured, struct samples *samples, double cpu)
 {
 	repeats_add(&measured->median, samples_us(samples, 0.5));
 	repeats_add(&measured->p99, samples_us(samples, 0.99));
-	repeats_add(&measured->cpu, (double)cpu_ns / 1000 / samples->count);
+	repeats_add(&measured->cpu, cpu / samples->count);
 }
 
 static int run_floor(struct floor *floor, struct samples *samples, struct measured *measured)
 {
-	int64_t begin_ns = own_cpu_ns();
+	double begin_us = cpu_us();
 
 	samples->count = 0;
 	if (floor_run(floor, PAIRS, 0, samples) < 0)
 		return -1;
-	add(measured, samples, own_cpu_ns() - begin_ns);
+	add(measured, samples, cpu_us() - begin_us);
 	return 0;
 }
 
@@ -136,7 +126,7 @@ static int run_ours(struct solo *solo, struct measured *measured)
 {
 	if (solo_run(solo) < 0)
 		return -1;
-	add(measured, &solo->samples, solo->cpu_ns);
+	add(measured, &solo->samples, solo->cpu_us);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 # --- every file is part of the build ---------------------------------------------------
 
 missing=
-for file in libdlock/*.[ch] libdlock/core/*.[ch] fuse/*.[ch] tools/*.[ch] tests/unit/*.c tests/integration/*.c tests/sim/*.[ch] tests/fuzz/*.[ch] tests/fuzz/*.sh tests/system/*.c tests/system/*.sh tests/programs/*.c tests/programs/*.sh tests/checks/*.sh tests/model/*.sh tests/model/*.pml tests/torture/* bench/*.[ch] man/*.[1-9]; do
+for file in libdlock/*.[ch] libdlock/core/*.[ch] fuse/*.[ch] tools/*.[ch] tests/unit/*.c tests/integration/*.c tests/sim/*.[ch] tests/fuzz/*.[ch] tests/fuzz/*.sh tests/system/*.c tests/system/*.sh tests/programs/*.c tests/programs/*.sh tests/checks/*.sh tests/model/*.sh tests/model/*.pml tests/torture/* bench/*.[ch] bench/peers/*.* man/*.[1-9]; do
 	[ -e "$file" ] || continue
 	case $file in libdlock/script_data.h) continue ;; esac
 	folder=${file%%/*}

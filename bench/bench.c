@@ -26,6 +26,8 @@ static const struct {
 	{"scale", figure_scale, true},
 };
 
+#define ALL_WAIT_MS 20000
+
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
 
 /* ---- samples and time ---- */
@@ -88,6 +90,58 @@ int64_t scripts_run(struct servers *servers)
 	return sum;
 }
 
+struct dlock_options *new_masters(struct servers *servers)
+{
+	struct dlock_options *options = dlock_options_new();
+
+	if (options && dlock_options_set(options, "servers", servers_list(servers)) == 0 &&
+	    dlock_init_with(0, options) == servers_count(servers))
+		return options;
+	fprintf(stderr, "bench: %s\n", dlock_error_detail());
+	dlock_options_free(options);
+	return NULL;
+}
+
+double mean_of(struct servers *servers, const char *command, const char *before)
+{
+	double sum = 0;
+
+	for (int i = 0; i < servers_count(servers); i++) {
+		char *reply = servers_command(servers, i, command, NULL);
+		const char *found = reply ? strstr(reply, before) : NULL;
+
+		if (found)
+			sum += strtod(found + strlen(before), NULL);
+		free(reply);
+		if (!found)
+			return -1;
+	}
+	return sum / servers_count(servers);
+}
+
+bool all_wait(struct servers *servers, const char *names, int count)
+{
+	static const char script[] = "local n = 0 for _, k in ipairs(redis.call('KEYS', ARGV[1])) do "
+	                             "n = n + redis.call('ZCARD', k) end return n";
+	int64_t end_ms = stress_now_ms() + ALL_WAIT_MS;
+	int there = 0;
+	long last = -1;
+
+	while (there < servers_count(servers) && stress_now_ms() < end_ms) {
+		char *reply = servers_command(servers, there, "EVAL %s 0 dlock!queue:dlock:%s", script, names);
+
+		last = reply ? strtol(reply, NULL, 10) : -1;
+		free(reply);
+		if (last == count)
+			there++;
+		else
+			sleep_us(20000);
+	}
+	if (there < servers_count(servers))
+		fprintf(stderr, "bench: %ld wait at master %d, instead of %d\n", last, there + 1, count);
+	return there == servers_count(servers);
+}
+
 /* ---- the run ---- */
 
 static int measure(struct bench *bench, char **names)
@@ -115,19 +169,6 @@ static bool known(const char *name)
 			return true;
 	fprintf(stderr, "bench: there is no figure %s\n", name);
 	return false;
-}
-
-/* Initialized, as those in use are: masters in quarantine take another way. */
-static struct dlock_options *new_masters(struct servers *servers)
-{
-	struct dlock_options *options = dlock_options_new();
-
-	if (options && dlock_options_set(options, "servers", servers_list(servers)) == 0 &&
-	    dlock_init_with(0, options) == servers_count(servers))
-		return options;
-	fprintf(stderr, "bench: %s\n", dlock_error_detail());
-	dlock_options_free(options);
-	return NULL;
 }
 
 int main(int argc, char **argv)

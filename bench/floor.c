@@ -26,11 +26,12 @@
 #define MASTERS_MAX 16
 #define REPLY_MS 5000
 
-#define KEY "bench-floor"
 #define TOKEN "0123456789abcdef0123456789abcdef"
 
-static const char lock_command[] =
-	"*6\r\n$3\r\nSET\r\n$11\r\n" KEY "\r\n$32\r\n" TOKEN "\r\n$2\r\nNX\r\n$2\r\nPX\r\n$5\r\n10000\r\n";
+static const char lock_format[] =
+	"*6\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$32\r\n" TOKEN "\r\n$2\r\nNX\r\n$2\r\nPX\r\n$5\r\n10000\r\n";
+static const char release_format[] =
+	"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n1\r\n$%zu\r\n%s\r\n$32\r\n" TOKEN "\r\n";
 
 static const char release_script[] =
 	"if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
@@ -42,6 +43,7 @@ struct floor {
 	unsigned answered[MASTERS_MAX]; /* lines that have ended */
 	char first[MASTERS_MAX];        /* of the line that comes in; 0: none of it yet */
 	char second[MASTERS_MAX];
+	char lock_command[256];
 	char release_command[256];
 };
 
@@ -61,25 +63,31 @@ static int connect_to(const char *address)
 	return -1;
 }
 
-static bool load_release(struct floor *floor, struct servers *servers, int i)
+static bool load_release(struct floor *floor, struct servers *servers, int i, const char *key)
 {
 	char *sha = servers_command(servers, i, "SCRIPT LOAD %s", release_script);
 	bool loaded = sha && strlen(sha) == 40;
 
 	if (loaded)
-		snprintf(floor->release_command, sizeof(floor->release_command),
-		         "*5\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n1\r\n$11\r\n" KEY "\r\n$32\r\n" TOKEN "\r\n", sha);
+		snprintf(floor->release_command, sizeof(floor->release_command), release_format, sha, strlen(key), key);
 	free(sha);
 	return loaded;
 }
 
 struct floor *floor_open(struct servers *servers)
 {
+	return floor_open_key(servers, "bench-floor");
+}
+
+struct floor *floor_open_key(struct servers *servers, const char *key)
+{
 	struct floor *floor = calloc(1, sizeof(*floor));
 
+	if (floor)
+		snprintf(floor->lock_command, sizeof(floor->lock_command), lock_format, strlen(key), key);
 	while (floor && floor->count < servers_count(servers) && floor->count < MASTERS_MAX) {
 		int i = floor->count;
-		int fd = load_release(floor, servers, i) ? connect_to(servers_address(servers, i)) : -1;
+		int fd = load_release(floor, servers, i, key) ? connect_to(servers_address(servers, i)) : -1;
 
 		if (fd < 0) {
 			fprintf(stderr, "floor: no connection to %s: %s\n", servers_address(servers, i), strerror(errno));
@@ -159,7 +167,7 @@ static int await_quorum(struct floor *floor, const char *wanted)
 
 int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samples)
 {
-	size_t release_size = strlen(floor->release_command);
+	size_t lock_size = strlen(floor->lock_command), release_size = strlen(floor->release_command);
 
 	for (int round = 0; round < rounds; round++) {
 		int64_t begin_ns;
@@ -167,7 +175,7 @@ int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samp
 		if (rest_us)
 			sleep_us(rest_us);
 		begin_ns = now_ns();
-		if (send_all(floor, lock_command, sizeof(lock_command) - 1) < 0 || await_quorum(floor, "+O") < 0 ||
+		if (send_all(floor, floor->lock_command, lock_size) < 0 || await_quorum(floor, "+O") < 0 ||
 		    send_all(floor, floor->release_command, release_size) < 0 || await_quorum(floor, ":1") < 0)
 			return -1;
 		samples_add(samples, now_ns() - begin_ns);

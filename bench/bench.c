@@ -24,6 +24,7 @@ static const struct {
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},
 	{"scale", figure_scale, true},
+	{"growth", figure_growth, true},
 };
 
 #define ALL_WAIT_MS 20000

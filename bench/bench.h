@@ -31,6 +31,7 @@ int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
 int figure_scale(struct bench *bench);  /* on demand only */
+int figure_growth(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
 

@@ -26,8 +26,11 @@ static const struct {
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},
 	{"scale", figure_scale, true},
+	{"growth", figure_growth, true},
 	{"peers", figure_peers, true},
 };
+
+#define ALL_WAIT_MS 20000
 
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
 
@@ -110,6 +113,46 @@ struct dlock_options *new_masters(struct servers *servers)
 	fprintf(stderr, "bench: %s\n", dlock_error_detail());
 	dlock_options_free(options);
 	return NULL;
+}
+
+double mean_of(struct servers *servers, const char *command, const char *before)
+{
+	double sum = 0;
+
+	for (int i = 0; i < servers_count(servers); i++) {
+		char *reply = servers_command(servers, i, command, NULL);
+		const char *found = reply ? strstr(reply, before) : NULL;
+
+		if (found)
+			sum += strtod(found + strlen(before), NULL);
+		free(reply);
+		if (!found)
+			return -1;
+	}
+	return sum / servers_count(servers);
+}
+
+bool all_wait(struct servers *servers, const char *names, int count)
+{
+	static const char script[] = "local n = 0 for _, k in ipairs(redis.call('KEYS', ARGV[1])) do "
+	                             "n = n + redis.call('ZCARD', k) end return n";
+	int64_t end_ms = stress_now_ms() + ALL_WAIT_MS;
+	int there = 0;
+	long last = -1;
+
+	while (there < servers_count(servers) && stress_now_ms() < end_ms) {
+		char *reply = servers_command(servers, there, "EVAL %s 0 dlock!queue:dlock:%s", script, names);
+
+		last = reply ? strtol(reply, NULL, 10) : -1;
+		free(reply);
+		if (last == count)
+			there++;
+		else
+			sleep_us(20000);
+	}
+	if (there < servers_count(servers))
+		fprintf(stderr, "bench: %ld wait at master %d, instead of %d\n", last, there + 1, count);
+	return there == servers_count(servers);
 }
 
 /* ---- the run ---- */

@@ -12,6 +12,7 @@
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,8 +31,9 @@ int figure_uncontended(struct bench *bench);
 int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
-int figure_scale(struct bench *bench); /* on demand only */
 int figure_peers(struct bench *bench); /* on demand only */
+int figure_scale(struct bench *bench);  /* on demand only */
+int figure_growth(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
 
@@ -88,12 +90,16 @@ double cpu_us(void); /* of this process and all its threads, until now */
 
 /* ---- servers ---- */
 
-/* Options for these servers, which are initialized, as those in use are: masters in quarantine take another way. NULL
- * after a sentence. */
-struct dlock_options *new_masters(struct servers *servers);
 /* Scripts run until now: on one master, on all together. */
 int64_t scripts_run_at(struct servers *servers, int i);
 int64_t scripts_run(struct servers *servers);
+/* Options for these servers, which are initialized, as those in use are: masters in quarantine take another way. NULL
+ * after a sentence. */
+struct dlock_options *new_masters(struct servers *servers);
+/* A number in what each master answers, on the average of all of them; -1 if one does not answer. */
+double mean_of(struct servers *servers, const char *command, const char *before);
+/* Until so many wait at each master, for the names of that pattern; false after a sentence. */
+bool all_wait(struct servers *servers, const char *names, int count);
 
 /* ---- processes ---- */
 
@@ -108,6 +114,26 @@ int crew_end(pid_t *pids, int count, int limit_ms);
 /* In such a process: a descriptor for NAME whose connections are up; -1 after a sentence. */
 int crew_open(const struct bench *bench, const char *name);
 
+/* Many processes, which connect a few at a time; in memory that they share. */
+struct crew {
+	atomic_int started, connected;
+};
+
+/* Until all are connected: 0 or -1 after a sentence. */
+int crew_start_all(struct crew *crew, pid_t *pids, int count, int (*work)(void *arg), void *arg);
+int crew_number(struct crew *crew);     /* in such a process, at first: its number, from 0 */
+void crew_connected(struct crew *crew); /* and when it is */
+/* The number reaches that, which so many do: 0 or -1 after a sentence. */
+int crew_await(atomic_int *number, int all, int limit_ms, const char *what);
+
+/* How many files may be open from now on: as many as wanted, or as the hard limit permits. */
+int files_permit(int wanted);
+
+/* A call on a descriptor with DLOCK_NONBLOCK is under way, or has ended well. */
+bool call_begun(int result);
+/* Until all those calls have ended; true if all ended well. */
+bool calls_end(const int *fds, int count);
+
 /* ---- the floors: floor.c ---- */
 
 /* Plain: `SET NX PX` and the classic release. Same: exactly the scripts and arguments that the library sends. */
@@ -115,8 +141,8 @@ enum floor_kind { FLOOR_PLAIN, FLOOR_SAME };
 
 struct floor;
 
-/* For so many names. NULL after a sentence. */
-struct floor *floor_open(struct bench *bench, enum floor_kind kind, int names);
+/* For so many names, of which the first has that number: one that others leave alone. NULL after a sentence. */
+struct floor *floor_open(struct bench *bench, enum floor_kind kind, int first, int names);
 void floor_close(struct floor *floor); /* NULL is fine */
 /* `rounds` times a rest, then lock and unlock of one name, which are a sample: 0 or -1 after a sentence. */
 int floor_run(struct floor *floor, int rounds, int rest_us, struct samples *samples);
@@ -169,5 +195,29 @@ int driver_ask(struct driver *driver, const char *command, int limit_ms, struct 
 /* ---- dlock beside etcdctl and flock(1): etcd.c ---- */
 
 int etcd_compare(struct bench *bench); /* as a figure */
+/* ---- processes that wait in line for one name: queue.c ---- */
+
+#define QUEUE_MAX 1000
+
+struct queue;
+
+/* What came of the last time that all were served. */
+struct queue_round {
+	int served;
+	int64_t released_ns, last_ns; /* when the holder gave back, and when the last one had it */
+	int64_t order_ns[QUEUE_MAX];  /* when they asked, in the order of their service */
+	int64_t handed_ns[QUEUE_MAX]; /* from the call of dlock_unlock() to the return in the next one */
+};
+
+/* So many, and one who holds the name while they ask; all are connected. NULL after a sentence. */
+struct queue *queue_start(struct bench *bench, const char *name, int waiters);
+/* The holder takes the lock and the others ask, that far apart: until all stand in all queues. 0 or -1 after a sentence. */
+int queue_ask(struct queue *queue, int apart_us);
+/* The holder gives back, and so does at once whoever is served, until all were: 0 or -1 after a sentence. */
+int queue_serve(struct queue *queue);
+const struct queue_round *queue_round(const struct queue *queue);
+const pid_t *queue_waiters(const struct queue *queue);
+struct servers *queue_servers(const struct queue *queue);
+int queue_end(struct queue *queue); /* NULL is fine */
 
 #endif

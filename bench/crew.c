@@ -1,15 +1,21 @@
 /* crew.c - processes that use the library, and the memory they share; see bench.h. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "tests/harness/stress.h"
+
+#define AT_ONCE 8 /* processes that connect side by side */
+#define CONNECT_MS 20000
+#define CALL_MS 20000
 
 void *crew_memory(size_t size)
 {
@@ -83,4 +89,73 @@ int crew_open(const struct bench *bench, const char *name)
 	}
 	fprintf(stderr, "bench: not all masters of %s are there: %s\n", name, dlock_error_detail());
 	return -1;
+}
+
+/* ---- many of them ---- */
+
+int crew_number(struct crew *crew)
+{
+	return atomic_fetch_add(&crew->started, 1);
+}
+
+void crew_connected(struct crew *crew)
+{
+	atomic_fetch_add(&crew->connected, 1);
+}
+
+int crew_await(atomic_int *number, int all, int limit_ms, const char *what)
+{
+	int64_t end_ms = stress_now_ms() + limit_ms;
+
+	while (atomic_load(number) < all && stress_now_ms() < end_ms)
+		sleep_us(500);
+	if (atomic_load(number) >= all)
+		return 0;
+	fprintf(stderr, "bench: %d of %d processes %s in %d s\n", atomic_load(number), all, what, limit_ms / 1000);
+	return -1;
+}
+
+int crew_start_all(struct crew *crew, pid_t *pids, int count, int (*work)(void *arg), void *arg)
+{
+	for (int i = 0; i < count; i++) {
+		pids[i] = crew_start(work, arg);
+		/* So that the numbers are in the order of `pids`. */
+		if (pids[i] < 0 || crew_await(&crew->started, i + 1, CONNECT_MS, "started") < 0 ||
+		    crew_await(&crew->connected, i + 1 - AT_ONCE, CONNECT_MS, "connected") < 0)
+			return -1;
+	}
+	return crew_await(&crew->connected, count, CONNECT_MS, "connected");
+}
+
+/* ---- many descriptors of one ---- */
+
+int files_permit(int wanted)
+{
+	const rlim_t files = (rlim_t)wanted;
+	struct rlimit limit, higher;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	higher = (struct rlimit){files, limit.rlim_max > files ? limit.rlim_max : files};
+	if (limit.rlim_cur >= files || setrlimit(RLIMIT_NOFILE, &higher) == 0)
+		return wanted;
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int)limit.rlim_max : 0;
+}
+
+bool call_begun(int result)
+{
+	return result == 0 || errno == EINPROGRESS;
+}
+
+bool calls_end(const int *fds, int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct pollfd one = {.fd = fds[i], .events = POLLIN};
+
+		while (dlock_result(fds[i]) < 0)
+			if (errno != EINPROGRESS || poll(&one, 1, CALL_MS) != 1)
+				return false;
+	}
+	return true;
 }

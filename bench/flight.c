@@ -39,14 +39,11 @@ struct fleet {
 /* A descriptor is two open files. */
 static bool permit_files(int descriptors)
 {
-	rlim_t wanted = 2 * (rlim_t)descriptors + FILES_BESIDES;
-	struct rlimit limit;
+	int wanted = 2 * descriptors + FILES_BESIDES;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= wanted)
+	if (files_permit(wanted) >= wanted)
 		return true;
-	if (limit.rlim_max >= wanted && setrlimit(RLIMIT_NOFILE, &(struct rlimit){wanted, limit.rlim_max}) == 0)
-		return true;
-	fprintf(stderr, "flight: the hard limit of open files is too low: it must be %llu\n", (unsigned long long)wanted);
+	fprintf(stderr, "flight: the hard limit of open files is too low: it must be %d\n", wanted);
 	return false;
 }
 

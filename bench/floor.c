@@ -25,7 +25,8 @@
 #include "bench/floor.h"
 
 #define REPLY_MS 5000
-#define AWAITED_MAX (1 << 18) /* replies of one master */
+#define BEHIND_MAX 32768 /* replies of one master that is slower than the others, or more with many names */
+#define ROUNDS_BEHIND_MAX 256
 #define IN_MAX (1 << 16)
 
 struct slot {
@@ -52,6 +53,7 @@ struct link {
 
 struct floor {
 	int masters, names;
+	unsigned awaited_max; /* replies of one master */
 	struct pollfd sockets[FLOOR_MASTERS_MAX];
 	struct link links[FLOOR_MASTERS_MAX];
 	struct slot *slots;
@@ -85,25 +87,28 @@ static bool connect_all(struct floor *floor, struct servers *servers)
 		if (fd < 0)
 			return false;
 		floor->sockets[floor->masters++] = (struct pollfd){.fd = fd, .events = POLLIN};
-		link->awaited = calloc(AWAITED_MAX, sizeof(*link->awaited));
+		link->awaited = calloc(floor->awaited_max, sizeof(*link->awaited));
 		if (!link->awaited)
 			return false;
 	}
 	return true;
 }
 
-struct floor *floor_open(struct bench *bench, enum floor_kind kind, int names)
+struct floor *floor_open(struct bench *bench, enum floor_kind kind, int first, int names)
 {
 	struct floor *floor = calloc(1, sizeof(*floor));
 	struct floor_template *commands = floor ? floor_template_new(bench, kind) : NULL;
-	bool ready = commands && connect_all(floor, bench->servers);
+	bool ready;
 
+	if (floor)
+		floor->awaited_max = names > BEHIND_MAX / ROUNDS_BEHIND_MAX ? ROUNDS_BEHIND_MAX * (unsigned)names : BEHIND_MAX;
+	ready = commands && connect_all(floor, bench->servers);
 	if (ready)
 		floor->slots = calloc((size_t)names, sizeof(*floor->slots));
 	ready = ready && floor->slots;
 	for (int i = 0; ready && i < names; i++) {
 		floor->names++;
-		ready = floor_commands_make(&floor->slots[i].commands, commands, i) == 0;
+		ready = floor_commands_make(&floor->slots[i].commands, commands, first + i) == 0;
 	}
 	floor_template_free(commands);
 	if (ready)
@@ -181,11 +186,11 @@ static int begin_phase(struct floor *floor, int index, enum floor_phase phase)
 	for (int i = 0; i < floor->masters; i++) {
 		struct link *link = &floor->links[i];
 
-		if (link->asked - link->answered == AWAITED_MAX || queue_command(link, &slot->commands.of[i][phase], now_us) < 0) {
+		if (link->asked - link->answered == floor->awaited_max || queue_command(link, &slot->commands.of[i][phase], now_us) < 0) {
 			fprintf(stderr, "floor: master %d is too far behind\n", i);
 			return -1;
 		}
-		link->awaited[link->asked++ % AWAITED_MAX] = (struct awaited){index, slot->serial};
+		link->awaited[link->asked++ % floor->awaited_max] = (struct awaited){index, slot->serial};
 	}
 	return 0;
 }
@@ -265,7 +270,7 @@ static int take_replies(struct floor *floor, int master)
 	long code;
 
 	while (error == 0 && (next = read_reply(at, end, &code))) {
-		const struct awaited *awaited = &link->awaited[link->answered++ % AWAITED_MAX];
+		const struct awaited *awaited = &link->awaited[link->answered++ % floor->awaited_max];
 
 		if (code == 1 && awaited->serial == floor->slots[awaited->slot].serial)
 			error = count_vote(floor, awaited->slot);

@@ -20,7 +20,7 @@ static int measure(struct pair *pair, struct floor *floor, struct samples *plain
 int figure_handover(struct bench *bench)
 {
 	struct samples *plain = calloc(2, sizeof(*plain)), *rested = plain ? plain + 1 : NULL, *ours;
-	struct floor *floor = floor_open(bench, FLOOR_PLAIN, 1);
+	struct floor *floor = floor_open(bench, FLOOR_PLAIN, 0, 1);
 	struct pair *pair = pair_start(bench, "bench-handover");
 	int error = -1;
 

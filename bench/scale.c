@@ -27,9 +27,8 @@
 #define NAMES 1000
 #define EACH 10 /* waiters on one of them */
 #define FILES_BESIDES 60
-#define PROCESSES 1000
+#define PROCESSES QUEUE_MAX
 #define MASTERS_MAX 8
-#define AT_ONCE 8 /* processes that connect side by side */
 #define APART_NS 20000000LL
 #define APART_US 25000
 #define STEP_MS 120000
@@ -84,51 +83,9 @@ static struct cost idle(struct servers *servers, const pid_t *pids, int count)
 	                     .masters = (double)masters_cpu / seconds / 1e7};
 }
 
-/* A number in what a master answers, on the average of all of them; -1 if one does not answer. */
-static double mean_of(struct servers *servers, const char *command, const char *before)
-{
-	double sum = 0;
-
-	for (int i = 0; i < servers_count(servers); i++) {
-		char *reply = servers_command(servers, i, command, NULL);
-		const char *found = reply ? strstr(reply, before) : NULL;
-
-		if (found)
-			sum += strtod(found + strlen(before), NULL);
-		free(reply);
-		if (!found)
-			return -1;
-	}
-	return sum / servers_count(servers);
-}
-
 static double memory_of(struct servers *servers)
 {
 	return mean_of(servers, "INFO memory", "used_memory:");
-}
-
-/* How many wait at each master, for the names of that pattern. */
-static bool all_wait(struct servers *servers, const char *names, int count)
-{
-	static const char script[] = "local n = 0 for _, k in ipairs(redis.call('KEYS', ARGV[1])) do "
-	                             "n = n + redis.call('ZCARD', k) end return n";
-	int64_t end_ms = stress_now_ms() + SILENCE_MS;
-	int there = 0;
-	long last = -1;
-
-	while (there < servers_count(servers) && stress_now_ms() < end_ms) {
-		char *reply = servers_command(servers, there, "EVAL %s 0 dlock!queue:dlock:%s", script, names);
-
-		last = reply ? strtol(reply, NULL, 10) : -1;
-		free(reply);
-		if (last == count)
-			there++;
-		else
-			sleep_us(20000);
-	}
-	if (there < servers_count(servers))
-		fprintf(stderr, "scale: %ld wait at master %d, instead of %d\n", last, there + 1, count);
-	return there == servers_count(servers);
 }
 
 /* What one in a queue is to be told of. */
@@ -156,7 +113,7 @@ static int64_t inversions(const int64_t *asked_ns, int count)
 static double floor_ms(struct bench *bench, int count)
 {
 	struct samples *samples = calloc(1, sizeof(*samples));
-	struct floor *floor = samples ? floor_open(bench, FLOOR_PLAIN, 1) : NULL;
+	struct floor *floor = samples ? floor_open(bench, FLOOR_PLAIN, 0, 1) : NULL;
 	double ms = 0;
 
 	if (floor && floor_run(floor, 500, 0, samples) == 0)
@@ -273,24 +230,6 @@ static int open_name(const struct crowd *crowd, int name)
 	return dlock_open_with(text, DLOCK_CLOEXEC | DLOCK_NONBLOCK, crowd->bench->options);
 }
 
-static bool begun(int result)
-{
-	return result == 0 || errno == EINPROGRESS;
-}
-
-/* All calls have ended well. */
-static bool calls_end(const int *fds, int count)
-{
-	for (int i = 0; i < count; i++) {
-		struct pollfd one = {.fd = fds[i], .events = POLLIN};
-
-		while (dlock_result(fds[i]) < 0)
-			if (errno != EINPROGRESS || poll(&one, 1, SILENCE_MS) != 1)
-				return false;
-	}
-	return true;
-}
-
 static int hold_all(void *arg)
 {
 	struct crowd *crowd = arg;
@@ -300,7 +239,7 @@ static int hold_all(void *arg)
 		return step_fails(&crowd->holder, "who holds cannot connect");
 	for (int i = 0; i < crowd->names; i++) {
 		fds[i] = open_name(crowd, i);
-		if (fds[i] < 0 || !begun(dlock_lock(fds[i])))
+		if (fds[i] < 0 || !call_begun(dlock_lock(fds[i])))
 			return step_fails(&crowd->holder, "a name cannot be locked");
 	}
 	if (!calls_end(fds, crowd->names))
@@ -308,7 +247,7 @@ static int hold_all(void *arg)
 	step_on(&crowd->holder);
 	crowd->released_ns = now_ns();
 	for (int i = 0; i < crowd->names; i++)
-		if (!begun(dlock_unlock(fds[i])))
+		if (!call_begun(dlock_unlock(fds[i])))
 			return step_fails(&crowd->holder, "a name cannot be given back");
 	if (!calls_end(fds, crowd->names))
 		return step_fails(&crowd->holder, "a name was not given back");
@@ -476,22 +415,11 @@ static void sum_up(const struct crowd *crowd, struct measured *measured)
 }
 
 /* How many names there is room for: a descriptor is two files. */
-static int permit_files(void)
+static int room_for_names(void)
 {
-	const rlim_t wanted = 2 * NAMES * EACH + FILES_BESIDES;
-	struct rlimit limit, higher;
-	rlim_t names;
+	int left = files_permit(2 * NAMES * EACH + FILES_BESIDES) - FILES_BESIDES;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 0;
-	higher = (struct rlimit){wanted, limit.rlim_max > wanted ? limit.rlim_max : wanted};
-	if (limit.rlim_cur >= wanted || setrlimit(RLIMIT_NOFILE, &higher) == 0)
-		return NAMES;
-	limit.rlim_cur = limit.rlim_max;
-	if (limit.rlim_max < 2 * EACH + FILES_BESIDES || setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 0;
-	names = (limit.rlim_max - FILES_BESIDES) / (2 * EACH);
-	return names < NAMES ? (int)names : NAMES;
+	return left > 0 ? left / (2 * EACH) : 0;
 }
 
 static int many_descriptors(struct bench *bench)
@@ -504,7 +432,7 @@ static int many_descriptors(struct bench *bench)
 	if (!crowd)
 		return -1;
 	crowd->bench = bench;
-	crowd->names = permit_files();
+	crowd->names = room_for_names();
 	crowd->waiters = measured.waiters = crowd->names * EACH;
 	steps_init(&crowd->holder);
 	steps_init(&crowd->waiter);
@@ -530,101 +458,6 @@ static int many_descriptors(struct bench *bench)
 
 #define NAME "bench-scale-processes"
 
-struct queue {
-	struct bench *bench;
-	atomic_int started;
-	atomic_int connected;
-	sem_t turn[PROCESSES + 1]; /* the first is the holder: it asks, and gives back, when it is its turn */
-	_Atomic int64_t asked_ns[PROCESSES + 1];
-	atomic_bool held;
-	int64_t released_ns, last_ns;
-	atomic_int served;
-	int64_t order_ns[PROCESSES];
-};
-
-static void await_turn(struct queue *queue, int me)
-{
-	while (sem_wait(&queue->turn[me]) < 0 && errno == EINTR)
-		continue;
-}
-
-static int wait_in_line(struct queue *queue, int me, int fd)
-{
-	int64_t asked_ns;
-
-	await_turn(queue, me);
-	asked_ns = now_ns();
-	atomic_store(&queue->asked_ns[me], asked_ns);
-	if (dlock_lock(fd) < 0)
-		return -1;
-	if (me == 0) {
-		atomic_store(&queue->held, true);
-		await_turn(queue, me);
-		queue->released_ns = now_ns();
-		return dlock_unlock(fd);
-	}
-	queue->last_ns = now_ns();
-	queue->order_ns[atomic_load(&queue->served)] = asked_ns;
-	atomic_fetch_add(&queue->served, 1);
-	return dlock_unlock(fd);
-}
-
-static int work(void *arg)
-{
-	struct queue *queue = arg;
-	int me = atomic_load(&queue->started), fd;
-
-	atomic_fetch_add(&queue->started, 1);
-	fd = crew_open(queue->bench, NAME);
-	if (fd >= 0) {
-		atomic_fetch_add(&queue->connected, 1);
-		if (wait_in_line(queue, me, fd) == 0)
-			return dlock_close(fd) < 0;
-	}
-	fprintf(stderr, "scale: process %d: %s\n", me, dlock_error_detail());
-	return 1;
-}
-
-static int reaches(atomic_int *number, int all, int limit_ms, const char *what)
-{
-	int64_t end_ms = stress_now_ms() + limit_ms;
-
-	while (atomic_load(number) < all && stress_now_ms() < end_ms)
-		sleep_us(500);
-	if (atomic_load(number) >= all)
-		return 0;
-	fprintf(stderr, "scale: %d of %d processes %s in %d s\n", atomic_load(number), all, what, limit_ms / 1000);
-	return -1;
-}
-
-static int connect_all(struct queue *queue, pid_t *pids)
-{
-	for (int i = 0; i <= PROCESSES; i++) {
-		pids[i] = crew_start(work, queue);
-		if (pids[i] < 0 || reaches(&queue->started, i + 1, SILENCE_MS, "started") < 0 ||
-		    reaches(&queue->connected, i + 1 - AT_ONCE, SILENCE_MS, "connected") < 0)
-			return -1;
-	}
-	return reaches(&queue->connected, PROCESSES + 1, SILENCE_MS, "connected");
-}
-
-static int ask_in_turn(struct queue *queue)
-{
-	for (int i = 0; i <= PROCESSES; i++) {
-		int64_t end_ms = stress_now_ms() + SILENCE_MS;
-
-		sem_post(&queue->turn[i]);
-		while ((!atomic_load(&queue->asked_ns[i]) || !atomic_load(&queue->held)) && stress_now_ms() < end_ms)
-			sleep_us(200);
-		if (!atomic_load(&queue->asked_ns[i]) || !atomic_load(&queue->held)) {
-			fprintf(stderr, "scale: process %d did not ask\n", i);
-			return -1;
-		}
-		sleep_us(APART_US);
-	}
-	return all_wait(queue->bench->servers, NAME, PROCESSES) ? 0 : -1;
-}
-
 /* On the average: "Rss:", where a page that is shared counts with each, or "Pss:", where it is shared out. */
 static double memory_mean_kib(const pid_t *pids, int count, const char *kind)
 {
@@ -645,65 +478,49 @@ static double memory_mean_kib(const pid_t *pids, int count, const char *kind)
 	return sum / count;
 }
 
-static int measure_queue(struct queue *queue, pid_t *pids, struct measured *measured)
+static int measure_queue(struct queue *queue, struct measured *measured)
 {
-	struct servers *servers = queue->bench->servers;
+	struct servers *servers = queue_servers(queue);
+	const pid_t *waiters = queue_waiters(queue);
 
-	if (connect_all(queue, pids) < 0)
-		return -1;
-	measured->before = idle(servers, pids + 1, PROCESSES);
-	measured->rss_floor_kib = memory_mean_kib(pids + 1, PROCESSES, "Rss:");
-	measured->pss_floor_kib = memory_mean_kib(pids + 1, PROCESSES, "Pss:");
+	measured->before = idle(servers, waiters, PROCESSES);
+	measured->rss_floor_kib = memory_mean_kib(waiters, PROCESSES, "Rss:");
+	measured->pss_floor_kib = memory_mean_kib(waiters, PROCESSES, "Pss:");
 	measured->memory = memory_of(servers);
-	if (ask_in_turn(queue) < 0)
+	if (queue_ask(queue, APART_US) < 0)
 		return -1;
-	measured->waiting = idle(servers, pids + 1, PROCESSES);
-	measured->rss_kib = memory_mean_kib(pids + 1, PROCESSES, "Rss:");
-	measured->pss_kib = memory_mean_kib(pids + 1, PROCESSES, "Pss:");
+	measured->waiting = idle(servers, waiters, PROCESSES);
+	measured->rss_kib = memory_mean_kib(waiters, PROCESSES, "Rss:");
+	measured->pss_kib = memory_mean_kib(waiters, PROCESSES, "Pss:");
 	measured->memory = (memory_of(servers) - measured->memory) / PROCESSES;
 	measured->place = place_size(servers, NAME);
 	measured->scripts = scripts_run(servers);
-	sem_post(&queue->turn[0]);
-	if (reaches(&queue->served, PROCESSES, STEP_MS, "were served") < 0)
+	if (queue_serve(queue) < 0)
 		return -1;
 	measured->scripts = scripts_run(servers) - measured->scripts;
 	return 0;
 }
 
-static bool enough_clients(struct servers *servers)
-{
-	double most = mean_of(servers, "CONFIG GET maxclients", "maxclients\n");
-
-	if (most > 2 * (PROCESSES + 10))
-		return true;
-	fprintf(stderr, "scale: the servers take only %.0f clients, by the limit of open files\n", most);
-	return false;
-}
-
 static int many_processes(struct bench *bench)
 {
-	struct queue *queue = crew_memory(sizeof(*queue));
 	struct measured measured = {.who = "processes", .waiters = PROCESSES, .wanted = PROCESSES};
-	pid_t pids[PROCESSES + 1] = {0};
+	const struct queue_round *round;
+	struct queue *queue;
 	int error;
 
-	if (!queue)
-		return -1;
-	queue->bench = bench;
-	for (int i = 0; i <= PROCESSES; i++)
-		sem_init(&queue->turn[i], 1, 0);
 	measured.floor_ms = floor_ms(bench, PROCESSES);
-	error = enough_clients(bench->servers) ? measure_queue(queue, pids, &measured) : -1;
-	if (error)
-		crew_kill(pids, PROCESSES + 1);
-	else
-		error = crew_end(pids, PROCESSES + 1, STEP_MS);
-	measured.served = atomic_load(&queue->served);
-	measured.inversions = inversions(queue->order_ns, measured.served);
-	measured.served_ns = queue->last_ns - queue->released_ns;
+	queue = queue_start(bench, NAME, PROCESSES);
+	error = queue ? measure_queue(queue, &measured) : -1;
+	if (!error) {
+		round = queue_round(queue);
+		measured.served = round->served;
+		measured.inversions = inversions(round->order_ns, round->served);
+		measured.served_ns = round->last_ns - round->released_ns;
+	}
+	if (queue_end(queue) < 0)
+		error = -1;
 	if (!error)
 		tell(bench->servers, &measured);
-	munmap(queue, sizeof(*queue));
 	return error;
 }
 

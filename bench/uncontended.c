@@ -168,7 +168,7 @@ static void tell(const struct measured *of)
 
 int figure_uncontended(struct bench *bench)
 {
-	struct floor *same = floor_open(bench, FLOOR_SAME, 1), *plain = same ? floor_open(bench, FLOOR_PLAIN, 1) : NULL;
+	struct floor *same = floor_open(bench, FLOOR_SAME, 0, 1), *plain = same ? floor_open(bench, FLOOR_PLAIN, 0, 1) : NULL;
 	struct solo *solo = plain ? solo_start(bench) : NULL;
 	struct measured measured[KINDS] = {0};
 	int error = solo ? measure(bench, solo, same, plain, measured) : -1;

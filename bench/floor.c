@@ -272,7 +272,8 @@ static int take_replies(struct floor *floor, int master)
 	while (error == 0 && (next = read_reply(at, end, &code))) {
 		const struct awaited *awaited = &link->awaited[link->answered++ % floor->awaited_max];
 
-		if (code == 1 && awaited->serial == floor->slots[awaited->slot].serial)
+		/* A number alone is a yes from 1 on, and so is a code of 1. */
+		if ((code == 1 || (*at == ':' && code > 1)) && awaited->serial == floor->slots[awaited->slot].serial)
 			error = count_vote(floor, awaited->slot);
 		at = next;
 	}

@@ -29,6 +29,8 @@ struct bench {
 int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);
+int figure_mount(struct bench *bench);
+int figure_command(struct bench *bench);
 int figure_scale(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
@@ -101,6 +103,15 @@ void crew_kill(pid_t *pids, int count);
 int crew_end(pid_t *pids, int count, int limit_ms);
 /* In such a process: a descriptor for NAME whose connections are up; -1 after a sentence. */
 int crew_open(const struct bench *bench, const char *name);
+
+/* ---- programs of the build tree: programs.c ---- */
+
+/* The program itself, not libtool's wrapper: 0, or -1 if it is not built. */
+int program_find(const char *folder, const char *name, char *path, size_t size);
+/* This process's environment becomes one in which they find the library and the masters. */
+int programs_prepare(const struct bench *bench);
+/* Runs argv[0], which writes to the file `log` and dies with this process; -1 after a sentence. */
+pid_t program_start(const char *const *argv, const char *log);
 
 /* ---- the plain floor: floor.c ---- */
 

@@ -108,10 +108,11 @@ int crew_open(const struct bench *bench, const char *name);
 
 /* The program itself, not libtool's wrapper: 0, or -1 if it is not built. */
 int program_find(const char *folder, const char *name, char *path, size_t size);
-/* This process's environment becomes one in which they find the library and the masters. */
-int programs_prepare(const struct bench *bench);
+/* One in which they find the library and the masters; NULL after a sentence. */
+char **program_environment(const struct bench *bench);
+void program_environment_free(char **environment); /* NULL is fine */
 /* Runs argv[0], which writes to the file `log` and dies with this process; -1 after a sentence. */
-pid_t program_start(const char *const *argv, const char *log);
+pid_t program_start(const char *const *argv, char *const *environment, const char *log);
 
 /* ---- the plain floor: floor.c ---- */
 

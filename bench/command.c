@@ -23,12 +23,12 @@
 #define WARM_UP 3
 
 /* 0, or -1 after a sentence. */
-static int run_program(char *const *argv)
+static int run_program(char *const *argv, char *const *environment)
 {
 	int error, status = 0;
 	pid_t pid;
 
-	error = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	error = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environment);
 	if (error) {
 		fprintf(stderr, "bench: %s: %s\n", argv[0], strerror(error));
 		return -1;
@@ -43,13 +43,13 @@ static int run_program(char *const *argv)
 }
 
 /* The median in ms; -1 after a sentence. */
-static double measure_program(char *const *argv, int rounds, struct samples *samples)
+static double measure_program(char *const *argv, char *const *environment, int rounds, struct samples *samples)
 {
 	samples->count = 0;
 	for (int i = 0; i < rounds; i++) {
 		int64_t begin_ns = now_ns();
 
-		if (run_program(argv) < 0)
+		if (run_program(argv, environment) < 0)
 			return -1;
 		samples_add(samples, now_ns() - begin_ns);
 	}
@@ -58,6 +58,7 @@ static double measure_program(char *const *argv, int rounds, struct samples *sam
 
 struct command {
 	char dlock[PATH_MAX], file[PATH_MAX];
+	char **environment; /* of dlock; flock(1) has ours, in which no library is looked for elsewhere */
 	struct floor *floor;
 	struct samples samples;
 	struct repeats ours, sum, plain, local;
@@ -74,8 +75,8 @@ static int measure_block(struct command *command, int rounds, bool counts)
 	if (floor_run(command->floor, rounds, 0, &command->samples) < 0)
 		return -1;
 	plain_ms = samples_us(&command->samples, 0.5) / 1000;
-	local_ms = measure_program(local, rounds, &command->samples);
-	ours_ms = local_ms < 0 ? -1 : measure_program(ours, rounds, &command->samples);
+	local_ms = measure_program(local, environ, rounds, &command->samples);
+	ours_ms = local_ms < 0 ? -1 : measure_program(ours, command->environment, rounds, &command->samples);
 	if (ours_ms < 0)
 		return -1;
 	if (!counts)
@@ -92,7 +93,9 @@ int figure_command(struct bench *bench)
 	struct command *command = calloc(1, sizeof(*command));
 	int error = -1;
 
-	if (!command || programs_prepare(bench) < 0)
+	if (command)
+		command->environment = program_environment(bench);
+	if (!command || !command->environment)
 		goto out;
 	if (program_find("tools", "dlock", command->dlock, PATH_MAX) < 0) {
 		fprintf(stderr, "bench: tools/dlock is not built\n");
@@ -108,8 +111,10 @@ int figure_command(struct bench *bench)
 		result_repeated("command, parts of the floor", "ms", &command->plain, &command->local, BAR_NONE, 0);
 	}
 out:
-	if (command)
+	if (command) {
 		floor_close(command->floor);
+		program_environment_free(command->environment);
+	}
 	free(command);
 	return error;
 }

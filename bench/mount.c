@@ -53,6 +53,7 @@ struct mounts {
 
 	/* Of the process that measures. */
 	char points[MOUNTS][PATH_MAX], logs[MOUNTS][PATH_MAX];
+	char **environment;
 	pid_t daemons[MOUNTS];
 	int files[MOUNTS], lock;
 	struct samples *samples;
@@ -99,7 +100,7 @@ static int start(struct mounts *mounts, enum which which, bool debug)
 	const char *const noop[] = {
 		mounts->programs[NOOP], debug ? "-d" : mounts->points[NOOP], debug ? mounts->points[NOOP] : NULL, NULL};
 	int64_t end_ms = stress_now_ms() + MOUNT_MS;
-	pid_t daemon = program_start(which == OURS ? ours : noop, mounts->logs[which]);
+	pid_t daemon = program_start(which == OURS ? ours : noop, mounts->environment, mounts->logs[which]);
 
 	mounts->daemons[which] = daemon;
 	while (daemon > 0 && stress_now_ms() < end_ms) {
@@ -305,7 +306,8 @@ static int work(void *arg)
 	struct mounts *mounts = arg;
 
 	mounts->samples = calloc(1, sizeof(*mounts->samples));
-	return !mounts->samples || enter_namespace() < 0 || make_points(mounts) < 0 || programs_prepare(mounts->bench) < 0 ||
+	mounts->environment = program_environment(mounts->bench);
+	return !mounts->samples || !mounts->environment || enter_namespace() < 0 || make_points(mounts) < 0 ||
 	       count(mounts) < 0 || measure(mounts) < 0;
 }
 

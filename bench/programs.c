@@ -2,7 +2,7 @@
  * programs.c - the programs of the build tree that a figure runs; see bench.h.
  *
  * They run as they do where they are installed: libtool's wrapper, a shell script, is
- * left out, and LD_LIBRARY_PATH names the folder of the library instead.
+ * left out, and LD_LIBRARY_PATH names the folder of the library instead, for them alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,21 +49,45 @@ int program_find(const char *folder, const char *name, char *path, size_t size)
 	return access(path, X_OK) == 0 ? 0 : -1;
 }
 
-int programs_prepare(const struct bench *bench)
+static bool is_ours(const char *variable)
 {
-	const char *given = getenv("LD_LIBRARY_PATH");
-	char top[PATH_MAX], folders[2 * PATH_MAX];
-
-	if (find_top(top, sizeof(top)) < 0)
-		return -1;
-	snprintf(folders, sizeof(folders), "%s/libdlock/.libs%s%s", top, given && *given ? ":" : "", given ? given : "");
-	return setenv("LD_LIBRARY_PATH", folders, 1) < 0 ||
-	               setenv("DLOCK_SERVERS", servers_list(bench->servers), 1) < 0
-	           ? -1
-	           : 0;
+	return strncmp(variable, "LD_LIBRARY_PATH=", 16) == 0 || strncmp(variable, "DLOCK_", 6) == 0;
 }
 
-pid_t program_start(const char *const *argv, const char *log)
+char **program_environment(const struct bench *bench)
+{
+	char top[PATH_MAX], **environment;
+	size_t count = 0, kept = 0;
+
+	while (environ[count])
+		count++;
+	environment = calloc(count + 3, sizeof(*environment));
+	if (!environment || find_top(top, sizeof(top)) < 0) {
+		free(environment);
+		return NULL;
+	}
+	if (asprintf(&environment[0], "LD_LIBRARY_PATH=%s/libdlock/.libs", top) < 0 ||
+	    asprintf(&environment[1], "DLOCK_SERVERS=%s", servers_list(bench->servers)) < 0) {
+		fprintf(stderr, "bench: out of memory\n");
+		exit(1);
+	}
+	/* Settings of the user's own are none of these masters'. */
+	for (size_t i = 0; i < count; i++)
+		if (!is_ours(environ[i]))
+			environment[2 + kept++] = environ[i];
+	return environment;
+}
+
+void program_environment_free(char **environment)
+{
+	if (!environment)
+		return;
+	free(environment[0]);
+	free(environment[1]);
+	free(environment);
+}
+
+pid_t program_start(const char *const *argv, char *const *environment, const char *log)
 {
 	pid_t parent = getpid(), child;
 
@@ -75,7 +99,7 @@ pid_t program_start(const char *const *argv, const char *log)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent || fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
 			_exit(127);
-		execv(argv[0], (char *const *)(uintptr_t)argv);
+		execve(argv[0], (char *const *)(uintptr_t)argv, environment);
 		_exit(127);
 	}
 	if (child < 0)

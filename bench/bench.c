@@ -25,6 +25,8 @@ static const struct {
 	{"handover", figure_handover, false},
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},
+	{"mount", figure_mount, false},
+	{"command", figure_command, false},
 	{"scale", figure_scale, true},
 	{"growth", figure_growth, true},
 	{"peers", figure_peers, true},

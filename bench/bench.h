@@ -34,6 +34,9 @@ int figure_faults(struct bench *bench);
 int figure_peers(struct bench *bench); /* on demand only */
 int figure_scale(struct bench *bench);  /* on demand only */
 int figure_growth(struct bench *bench); /* on demand only */
+int figure_mount(struct bench *bench);
+int figure_command(struct bench *bench);
+int figure_scale(struct bench *bench); /* on demand only */
 
 /* ---- results ---- */
 
@@ -138,6 +141,17 @@ bool calls_end(const int *fds, int count);
 
 /* Plain: `SET NX PX` and the classic release. Same: exactly the scripts and arguments that the library sends. */
 enum floor_kind { FLOOR_PLAIN, FLOOR_SAME };
+/* ---- programs of the build tree: programs.c ---- */
+
+/* The program itself, not libtool's wrapper: 0, or -1 if it is not built. */
+int program_find(const char *folder, const char *name, char *path, size_t size);
+/* One in which they find the library and the masters; NULL after a sentence. */
+char **program_environment(const struct bench *bench);
+void program_environment_free(char **environment); /* NULL is fine */
+/* Runs argv[0], which writes to the file `log` and dies with this process; -1 after a sentence. */
+pid_t program_start(const char *const *argv, char *const *environment, const char *log);
+
+/* ---- the plain floor: floor.c ---- */
 
 struct floor;
 

@@ -141,15 +141,31 @@ void absences_told(struct daemon *daemon, pid_t thread, const char *name, uint64
 		sighted(daemon, absence);
 }
 
-static bool comes_from(pid_t thread, pid_t ancestor)
+/* A process, and those that it comes from. */
+struct line {
+	pid_t processes[GENERATIONS];
+	unsigned count;
+	bool known;
+};
+
+static void learn_line(struct line *line, pid_t thread)
 {
 	pid_t process = status_of(thread, "Tgid:");
 
-	for (int i = 0; i < GENERATIONS && process > 1; i++) {
-		if (process == ancestor)
+	for (line->count = 0; line->count < GENERATIONS && process > 1; process = status_of(process, "PPid:"))
+		line->processes[line->count++] = process;
+	line->known = true;
+}
+
+static bool comes_from(struct line *line, pid_t thread, pid_t ancestor)
+{
+	if (ancestor == 0) /* it has ended, and nobody comes from it any more */
+		return false;
+	if (!line->known)
+		learn_line(line, thread);
+	for (unsigned i = 0; i < line->count; i++)
+		if (line->processes[i] == ancestor)
 			return true;
-		process = status_of(process, "PPid:");
-	}
 	return false;
 }
 
@@ -157,12 +173,13 @@ void absences_made(struct daemon *daemon, pid_t thread, const char *name)
 {
 	uint64_t key = hash_of(name);
 	struct absence *absence, *next;
+	struct line line = {.known = false}; /* asked for once, however many were told */
 
 	forget_old(daemon);
 	for (absence = *chain(daemon, key); absence; absence = next) {
 		next = absence->next;
 		/* Nearly always it is himself, who was told just before that the name is free. */
-		if (absence->name == key && (absence->thread == thread || comes_from(thread, process_of(absence))))
+		if (absence->name == key && (absence->thread == thread || comes_from(&line, thread, process_of(absence))))
 			forget(daemon, absence);
 	}
 }

@@ -102,7 +102,7 @@ int figure_command(struct bench *bench)
 		goto out;
 	}
 	snprintf(command->file, PATH_MAX, "%s/flock", servers_dir(bench->servers));
-	command->floor = floor_open(bench->servers);
+	command->floor = floor_open(bench, FLOOR_PLAIN, 0, 1);
 	error = command->floor ? measure_block(command, WARM_UP, false) : -1;
 	for (int i = 0; !error && i < BLOCKS; i++)
 		error = measure_block(command, ROUNDS, true);

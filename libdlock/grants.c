@@ -60,6 +60,7 @@ static void on_message(void *context, struct node *node, const char *payload, si
 	          (unsigned long long)grant.fence, grant.token);
 	effects.count = 0;
 	lock_granted(&handle->lock, master, &grant, keeper_now_us(), &effects);
+	lock_stray(&handle->lock, master, &grant, cluster->closed, keeper_now_us(), &effects);
 	cluster_run(cluster, handle, &effects);
 	cluster_settle(cluster, handle);
 }

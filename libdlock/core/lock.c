@@ -395,6 +395,30 @@ void lock_granted(struct lock *lock, unsigned master, const struct grant *grant,
 		lock_wait_granted(lock, master, grant->fence, until_us, now_us);
 }
 
+static bool is_own_token(const struct lock *lock, const char *token)
+{
+	return token_parse(token, strlen(token), NULL) && token_text_route(token) == token_route(lock->settings.random);
+}
+
+void lock_stray(struct lock *lock, unsigned master, const struct grant *grant, const struct attempt *closed,
+                int64_t now_us, struct effects *effects)
+{
+	struct attempt *stray;
+
+	if (!is_own_token(lock, grant->token) || (lock->attempt && strcmp(grant->token, lock->attempt->token) == 0))
+		return;
+	for (; closed; closed = closed->next)
+		if (closed->votes[master].touched && strcmp(grant->token, closed->token) == 0)
+			return; /* its release is on its way */
+	stray = attempt_new(lock->quorum, lock->key, lock->key_length, grant->token, 0, lock->settings.ttl_us);
+	if (!stray)
+		return; /* it ends by itself */
+	stray->votes[master].touched = true;
+	attempt_close(stray, grant->fence + 1, now_us, effects);
+	stray->next = lock->closed;
+	lock->closed = stray;
+}
+
 void lock_listening(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects)
 {
 	lock->effects = effects;

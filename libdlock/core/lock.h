@@ -122,6 +122,11 @@ void lock_answered(const struct request *request, const struct answer *answer, i
 /* `master` has said by itself that the lock is handed to a token, perhaps this lock's. */
 void lock_granted(struct lock *lock, unsigned master, const struct grant *grant, int64_t now_us,
                   struct effects *effects);
+/* The same where the token is of an attempt of this lock that has ended, and of those in `closed` (a list by `next`) none
+ * is to be released there any more: a master has come back with a place in its queue that was given up since. It is
+ * given back, and so passed on. */
+void lock_stray(struct lock *lock, unsigned master, const struct grant *grant, const struct attempt *closed,
+                int64_t now_us, struct effects *effects);
 /* The grants of a master are heard from now on. */
 void lock_listening(struct lock *lock, unsigned master, int64_t now_us, struct effects *effects);
 /* Masters began or ceased to vote, or to be connected. */

@@ -342,6 +342,66 @@ Test(queue, waiters_that_do_not_block_are_told, .fini = tear_down)
 	all_is_left("asynchronous");
 }
 
+/* Of a descriptor with DLOCK_NONBLOCK. */
+static void unlock_and_wait(int fd)
+{
+	if (dlock_unlock(fd) == 0)
+		return;
+	cr_assert_eq(errno, EINPROGRESS);
+	cr_assert_eq(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, LATE_MS), 1);
+	must(dlock_result(fd));
+}
+
+/* Masters come back from a disk that still has places in their queues which were given up since: of attempts that have
+ * ended, in processes that live and listen. Each is given back at once, and costs no offer. */
+Test(queue, places_that_come_back_from_a_disk_cost_nothing, .fini = tear_down)
+{
+	enum { STALE = 8 };
+	char *member[STALE];
+	int holder, waiting[STALE];
+	int64_t start_ms;
+
+	begin();
+	holder = open_ready("restored");
+	must(dlock_lock(holder));
+	for (int i = 0; i < STALE; i++) {
+		waiting[i] = open_with("restored", DLOCK_NONBLOCK);
+		fails(dlock_lock(waiting[i]), EINPROGRESS);
+		queue_becomes("restored", i + 1);
+		member[i] = servers_command(fleet.servers, 0, "ZRANGE dlock!queue:dlock:restored %d %d", i, i);
+		cr_assert_not_null(member[i]);
+	}
+	must(dlock_unlock(holder));
+	for (int i = 0; i < STALE; i++) {
+		struct pollfd poller = {.fd = waiting[i], .events = POLLIN};
+
+		cr_assert_eq(poll(&poller, 1, LATE_MS), 1);
+		must(dlock_result(waiting[i]));
+		unlock_and_wait(waiting[i]);
+	}
+	all_is_left("restored");
+	must(dlock_lock(holder));
+	fails(dlock_lock(waiting[0]), EINPROGRESS);
+	queue_becomes("restored", 1);
+	for (int i = 0; i < STALE; i++)
+		for (int m = 0; m < MASTERS; m++)
+			free(servers_command(fleet.servers, m, "ZADD dlock!queue:dlock:restored %d %s", i + 1, member[i]));
+	queue_becomes("restored", STALE + 1);
+	start_ms = fleet_now_ms();
+	must(dlock_unlock(holder));
+	cr_assert_eq(poll(&(struct pollfd){.fd = waiting[0], .events = POLLIN}, 1, LATE_MS), 1);
+	must(dlock_result(waiting[0]));
+	/* An offer is 1 s at least. */
+	cr_assert_lt(fleet_now_ms() - start_ms, STALE * 1000 / 2);
+	unlock_and_wait(waiting[0]);
+	for (int i = 0; i < STALE; i++) {
+		must(dlock_close(waiting[i]));
+		free(member[i]);
+	}
+	must(dlock_close(holder));
+	all_is_left("restored");
+}
+
 static int keep_data(const struct dlock_holder *holder, void *arg)
 {
 	snprintf(arg, 64, "%.*s", (int)holder->data_size, holder->data_size ? (const char *)holder->data : "");

@@ -19,12 +19,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -97,6 +99,18 @@ int run_under(const char *mode, uint64_t hold_us, int64_t call_ns, const char *p
 
 /* --- create mode --------------------------------------------------------------------- */
 
+/* Where the mount is gone for a moment the folder below it takes everything, which is no lock: that goes again. */
+static bool is_on_mount(int fd, const char *path, bool directory)
+{
+	struct statfs about;
+
+	if (fstatfs(fd, &about) == 0 && about.f_type == FUSE_SUPER_MAGIC)
+		return true;
+	if (errno != ENOTCONN)
+		unlinkat(AT_FDCWD, path, directory ? AT_REMOVEDIR : 0);
+	return false;
+}
+
 /* A directory or a file of ours that must not have been there; the descriptor, or -errno. */
 static int create(const char *path, bool directory)
 {
@@ -105,14 +119,17 @@ static int create(const char *path, bool directory)
 
 	if (!directory) {
 		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		return fd < 0 ? -errno : fd;
+		if (fd < 0 || is_on_mount(fd, path, false))
+			return fd < 0 ? -errno : fd;
+		close(fd);
+		return -ENOTCONN;
 	}
 	if (mkdir(path, 0700) != 0)
 		return -errno;
 	made = now_ns();
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* Later it could be somebody else's. */
-	if (fd >= 0 && now_ns() - made < 1000000000)
+	if (fd >= 0 && now_ns() - made < 1000000000 && is_on_mount(fd, path, true))
 		return fd;
 	if (fd >= 0)
 		close(fd);
@@ -278,6 +295,10 @@ static void lock_file(uint64_t *random, const char *folder, char **names, int in
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
+	if (!is_on_mount(fd, path, false)) {
+		close(fd);
+		return;
+	}
 	call = now_ns();
 	error = take_flock(random, &e, fd);
 	if (counts(error))

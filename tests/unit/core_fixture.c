@@ -707,6 +707,7 @@ static void arrive_told(struct client *client, unsigned master)
 		if (!client->parties[i].open)
 			continue;
 		lock_granted(&client->parties[i].lock, master, &grant, client_now_us(client), &effects);
+		lock_stray(&client->parties[i].lock, master, &grant, client->closed, client_now_us(client), &effects);
 		run_effects(client, &client->parties[i], &effects);
 	}
 	settle(client);

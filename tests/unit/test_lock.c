@@ -2926,6 +2926,72 @@ Test(grants, count_only_if_all_fits)
 	}
 }
 
+/* Masters come back with a queue of which the first one was served since: it costs no offer. */
+Test(grants, for_an_attempt_that_has_ended_are_given_back)
+{
+	struct world *w = world_ready(5, 3);
+	struct party *holder = party_in(w, 0), *a = party_in(w, 1), *b = party_in(w, 2);
+	struct model_waiter place;
+	int64_t begin_us;
+
+	party_lock(holder, X, -1);
+	world_run(w, 1 * MS);
+	party_lock(a, X, -1);
+	world_run(w, 10 * MS);
+	place = model_find_queue(&w->masters[0].data, "db", false)->waiters[0];
+	party_unlock(holder);
+	world_run_until_done(w, a);
+	party_unlock(a);
+	world_run(w, 20 * MS);
+	party_lock(holder, X, -1);
+	world_run(w, 1 * MS);
+	party_lock(b, X, -1);
+	world_run(w, 10 * MS);
+	for (unsigned i = 0; i < 5; i++)
+		model_put_waiter(model_find_queue(&w->masters[i].data, "db", false), place.member, place.ticket, true);
+	begin_us = w->now_us;
+	party_unlock(holder);
+	world_run_until_done(w, b);
+	cr_assert_eq(b->error, 0);
+	cr_assert_lt(w->now_us - begin_us, 20 * MS, "%lld us", (long long)(w->now_us - begin_us));
+	world_free(w);
+}
+
+/* Its release is on its way, and no second one is sent. */
+Test(grants, for_an_attempt_that_is_being_given_back_need_no_answer)
+{
+	struct world *w = world_ready(3, 2);
+	struct party *holder = party_in(w, 0), *a = party_in(w, 1);
+	struct effects effects = {0};
+	struct attempt *closed;
+	struct grant grant;
+
+	party_lock(holder, X, -1);
+	world_run(w, 1 * MS);
+	party_lock(a, X, -1);
+	world_run(w, 10 * MS);
+	grant = grant_for(w, a);
+	lock_stray(&a->lock, 0, &grant, NULL, client_now_us(a->client), &effects);
+	cr_assert_eq(effects.count, 0); /* it is of the attempt that waits */
+	grant.token[strcspn(grant.token, "-") + 32] ^= 1;
+	closed = attempt_new(&a->client->quorum, "db", 2, grant.token, 0, 1 * SECONDS);
+	closed->votes[0].touched = true;
+	lock_stray(&a->lock, 0, &grant, closed, client_now_us(a->client), &effects);
+	cr_assert_eq(effects.count, 0);
+	lock_stray(&holder->lock, 0, &grant, NULL, client_now_us(a->client), &effects);
+	cr_assert_eq(effects.count, 0); /* another's */
+	closed->votes[0].touched = false; /* it was given back there, or never was there */
+	lock_stray(&a->lock, 0, &grant, closed, client_now_us(a->client), &effects);
+	attempt_free(closed);
+	cr_assert_eq(effects.count, 1);
+	cr_assert_eq(effects.list[0].request.op, OP_RELEASE);
+	cr_assert_eq(effects.list[0].request.master, 0);
+	cr_assert_eq(effects.list[0].request.fence, 0); /* no tombstone: what was asked for is long decided */
+	cr_assert_eq(lock_take_closed(&a->lock), effects.list[0].request.attempt);
+	attempt_free(effects.list[0].request.attempt);
+	world_free(w);
+}
+
 Test(grants, told_again_say_nothing)
 {
 	struct world *w = world_ready(3, 2);

@@ -22,6 +22,7 @@ static const struct {
 	bool on_demand; /* takes minutes */
 } figures[] = {
 	{"uncontended", figure_uncontended, false},
+	{"inflight", figure_inflight, false},
 	{"handover", figure_handover, false},
 	{"contenders", figure_contenders, false},
 	{"faults", figure_faults, false},

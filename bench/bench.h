@@ -28,6 +28,7 @@ struct bench {
 };
 
 int figure_uncontended(struct bench *bench);
+int figure_inflight(struct bench *bench);
 int figure_handover(struct bench *bench);
 int figure_contenders(struct bench *bench);
 int figure_faults(struct bench *bench);

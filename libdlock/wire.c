@@ -10,6 +10,7 @@
 
 #define FENCE_MAX (INT64_C(1) << 53) /* what the script's numbers carry exactly */
 #define MS_MAX (INT64_C(1) << 52)
+#define CLOCK_MIN_US INT64_C(1000000000000000) /* in 2001 */
 #define PLAIN_OFFER_MS 1000 /* where A tells none; the same in dlock.lua */
 
 static void add(struct wire_command *c, const char *text, size_t length)
@@ -228,13 +229,13 @@ void wire_format_survey(struct wire_command *c, char operation, const char *key,
 		add_text(c, third);
 }
 
-/* Of a number the clock is the whole, unless it is the 1 of a release. */
+/* Of a number the clock is the whole, if it can be one of today: no other number may be taken for it. */
 int64_t wire_clock_us(const struct value *value)
 {
 	bool alone = value && value_kind(value) == VALUE_INTEGER;
 	int64_t clock_us = alone ? value_integer(value, 0) : value ? value_integer(value_at(value, 1), 0) : 0;
 
-	return clock_us > (alone ? 1 : 0) && clock_us <= FENCE_MAX ? clock_us : 0;
+	return clock_us > (alone ? CLOCK_MIN_US : 0) && clock_us <= FENCE_MAX ? clock_us : 0;
 }
 
 /* The version that an answer to A or E tells; -1: what can't be one. */

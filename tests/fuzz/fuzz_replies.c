@@ -164,7 +164,7 @@ static bool is_vote(size_t at, char operation)
 	int64_t number;
 
 	if (array.kind == SAID_INTEGER && operation == 'A')
-		return array.integer > 1 && array.integer <= INT64_C(1) << 53;
+		return array.integer > INT64_C(1000000000000000) && array.integer <= INT64_C(1) << 53;
 	if (array.kind == SAID_INTEGER && operation == 'R')
 		return array.integer == 1;
 	if (array.kind != SAID_ARRAY || array.integer < 3)

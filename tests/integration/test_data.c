@@ -865,7 +865,7 @@ Test(script, only_the_holder_takes_it_away)
 
 	begin();
 	take_by_hand(&peer);
-	answers("1 0", "R %s %s 0 1", known.epoch, "somebody");
+	answers("1 0", "R %s %s 0 0 0 %s 1", known.epoch, "somebody", "");
 	cr_assert(is_on(0, "script", "d", "own"));
 	snprintf(busy, sizeof(busy), "0 F -1 %s 0 %s", known.owner, known.owner);
 	answers(busy, "E %s %s X 60000 1 %s 0 7 seven", known.epoch, "somebody", "1");
@@ -874,7 +874,7 @@ Test(script, only_the_holder_takes_it_away)
 	must(fleet_command(&fleet, 0, 1, "HSET dlock!data:dlock:script t somebody"));
 	tells_text("script", "own"); /* of the four others */
 	peer_kill(&peer);
-	answers("1 1", "R %s %s 0 1", known.epoch, known.owner);
+	answers("1 1", "R %s %s 0 0 0 %s 1", known.epoch, known.owner, "");
 	cr_assert(is_on(0, "script", "d", "own")); /* not its own: it ends by itself */
 	forget();
 	end();

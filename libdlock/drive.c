@@ -45,12 +45,9 @@ static void begin_driving(void)
 /* Some master is slow to answer: as soon as it does that has to be known, or the next call would believe it silent. */
 static bool is_overdue(const struct cluster *cluster, int64_t now_us)
 {
-	for (unsigned i = 0; i < cluster->config.server_count; i++) {
-		const struct master *m = &cluster->quorum.masters[i];
-
-		if (m->unanswered > 0 && now_us - m->silent_since_us > OVERDUE_US)
+	for (unsigned i = 0; i < cluster->config.server_count; i++)
+		if (quorum_owes(&cluster->quorum, i, OVERDUE_US, now_us))
 			return true;
-	}
 	return false;
 }
 

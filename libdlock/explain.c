@@ -186,14 +186,15 @@ void explain_master(const struct cluster *cluster, unsigned master, struct expla
 static void explain_each(const struct cluster *cluster, char text[ERROR_DETAIL_MAX], size_t used, const char *otherwise)
 {
 	const size_t size = ERROR_DETAIL_MAX;
-	int64_t now_us = keeper_now_us();
+	int64_t now_us = keeper_now_us(), waited_us = cluster->quorum.settings.node_timeout_us / 2;
 	unsigned missing = 0;
 
 	for (unsigned i = 0; i < cluster->quorum.settings.count && used < size; i++) {
 		struct explanation e;
 
 		explain_master(cluster, i, &e);
-		if ((!e.problem[0] || e.warning) && quorum_owes(&cluster->quorum, i, now_us)) {
+		/* The call has waited for it, even if it is not silent yet: its time may have begun anew meanwhile. */
+		if ((!e.problem[0] || e.warning) && quorum_owes(&cluster->quorum, i, waited_us, now_us)) {
 			explain_silence(cluster, i, now_us, &e);
 			e.warning = false;
 		}

@@ -11,7 +11,6 @@
 #define FENCE_MAX (INT64_C(1) << 53) /* what the script's numbers carry exactly */
 #define MS_MAX (INT64_C(1) << 52)
 #define CLOCK_MIN_US INT64_C(1000000000000000) /* in 2001 */
-#define PLAIN_OFFER_MS 1000 /* where A tells none; the same in dlock.lua */
 
 static void add(struct wire_command *c, const char *text, size_t length)
 {
@@ -79,13 +78,18 @@ static void add_cargo(struct wire_command *c, const struct request *request)
 		add(c, cargo->size ? cargo->bytes : "", cargo->size);
 }
 
+static bool has_place(const struct request *request, const struct quorum *quorum)
+{
+	return request->queued && quorum->settings.channel[0];
+}
+
 /* The member of the queue: the same for as long as the attempt waits. */
 static void add_place(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
 	const char *channel = quorum->settings.channel;
 	int length;
 
-	if (!request->queued || !channel[0]) {
+	if (!has_place(request, quorum)) {
 		add(c, "", 0);
 		return;
 	}
@@ -98,10 +102,10 @@ static void add_place(struct wire_command *c, const struct request *request, con
 static bool is_plain(const struct request *request, const struct quorum *quorum)
 {
 	const struct attempt *attempt = request->attempt;
-	bool has_place = request->queued && quorum->settings.channel[0];
 
-	return request->mode == MODE_EXCLUSIVE && request->floor == 0 && !has_place && attempt->cargo.version == 0 &&
-	       milliseconds_up(request->offer_us) == PLAIN_OFFER_MS && strtoull(attempt->token, NULL, 16) == attempt->ticket;
+	return request->mode == MODE_EXCLUSIVE && request->floor == 0 && !has_place(request, quorum) &&
+	       attempt->cargo.version == 0 && milliseconds_up(request->offer_us) == milliseconds_up(OFFER_MIN_US) &&
+	       strtoull(attempt->token, NULL, 16) == attempt->ticket;
 }
 
 static void format_acquire(struct wire_command *c, const struct request *request, const struct quorum *quorum)
@@ -133,12 +137,10 @@ static void format_extend(struct wire_command *c, const struct request *request)
 
 static void format_release(struct wire_command *c, const struct request *request, const struct quorum *quorum)
 {
-	bool has_place = request->queued && quorum->settings.channel[0];
-
 	add_number(c, 0, request->fence);
 	add_number(c, 1, request->next);
 	add_number(c, 2, milliseconds_up(request->offer_us));
-	if (has_place || request->unload)
+	if (has_place(request, quorum) || request->unload)
 		add_place(c, request, quorum);
 	if (request->unload)
 		add_text(c, "1");

@@ -16,6 +16,7 @@
 #include "config.h" /* SERVERS_MAX */
 
 #define SKEW_US 2000000      /* S: the clock skew between masters that is accepted */
+#define OFFER_MIN_US 1000000 /* for so long at least who is handed a lock has it; where A tells none, so long (dlock.lua) */
 #define NEVER_US INT64_MAX
 #define EPOCH_MAX 192
 

@@ -405,7 +405,7 @@ void lock_stray(struct lock *lock, unsigned master, const struct grant *grant, c
 {
 	struct attempt *stray;
 
-	if (!is_own_token(lock, grant->token) || (lock->attempt && strcmp(grant->token, lock->attempt->token) == 0))
+	if ((lock->attempt && strcmp(grant->token, lock->attempt->token) == 0) || !is_own_token(lock, grant->token))
 		return;
 	for (; closed; closed = closed->next)
 		if (closed->votes[master].touched && strcmp(grant->token, closed->token) == 0)

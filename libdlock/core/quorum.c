@@ -9,7 +9,6 @@
 
 #define VERSION_OLDEST 60200       /* PXAT */
 #define DEFAULT_MAX_TTL_US 10000000
-#define OFFER_MIN_US 1000000
 #define OFFER_TRIPS 10
 #define OFFER_LAGS 5
 #define PROBE_MIN_US 50000
@@ -303,11 +302,11 @@ bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us)
 	                             m->lag_us > quorum->settings.node_timeout_us);
 }
 
-bool quorum_owes(const struct quorum *quorum, unsigned index, int64_t now_us)
+bool quorum_owes(const struct quorum *quorum, unsigned index, int64_t for_us, int64_t now_us)
 {
 	const struct master *m = &quorum->masters[index];
 
-	return m->unanswered > 0 && now_us - m->silent_since_us > quorum->settings.node_timeout_us / 2;
+	return m->unanswered > 0 && now_us - m->silent_since_us > for_us;
 }
 
 bool quorum_askable(const struct quorum *quorum, unsigned index, int64_t now_us)

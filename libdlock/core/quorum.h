@@ -173,9 +173,8 @@ uint32_t quorum_voters(const struct quorum *quorum);
 /* May be asked for a new vote: votes, and does not leave us waiting. */
 bool quorum_askable(const struct quorum *quorum, unsigned index, int64_t now_us);
 bool quorum_silent(const struct quorum *quorum, unsigned index, int64_t now_us);
-/* Owes an answer for half of the time after which it is silent: what a call that has ended in vain has waited for. (An
- * answer to an earlier command, read late, begins the time anew.) */
-bool quorum_owes(const struct quorum *quorum, unsigned index, int64_t now_us);
+/* Owes an answer for longer than that. (An answer to an earlier command, read late, begins the time anew.) */
+bool quorum_owes(const struct quorum *quorum, unsigned index, int64_t for_us, int64_t now_us);
 /* Nothing more is to be expected soon of any master that does not vote. */
 bool quorum_settled(const struct quorum *quorum, int64_t now_us);
 

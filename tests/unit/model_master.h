@@ -170,7 +170,7 @@ struct model_master {
 
 /* What A takes for granted where it is told nothing else: no floor, no place, no data, the ticket with which the token
  * begins, and this offer. */
-#define PLAIN_OFFER_MS 1000
+#define PLAIN_OFFER_MS (OFFER_MIN_US / 1000)
 bool model_call_is_plain(const struct model_call *call);
 
 /* A server that has just been installed. */

@@ -652,10 +652,10 @@ Test(quorum, answer_ends_the_silence)
 	quorum_answered(q, 1, t, 0, t + 40 * MS);
 	cr_assert_not(quorum_silent(q, 1, t + 90 * MS));
 	cr_assert(quorum_silent(q, 1, t + 91 * MS)); /* the second one has no answer */
-	cr_assert_not(quorum_owes(q, 1, t + 65 * MS));
-	cr_assert(quorum_owes(q, 1, t + 66 * MS)); /* a call that ends now can say whom it has waited for */
+	cr_assert_not(quorum_owes(q, 1, 25 * MS, t + 65 * MS));
+	cr_assert(quorum_owes(q, 1, 25 * MS, t + 66 * MS)); /* a call that ends now can say whom it has waited for */
 	quorum_answered(q, 1, t + 1 * MS, 0, t + 92 * MS);
-	cr_assert_not(quorum_owes(q, 1, t + 10 * SECONDS));
+	cr_assert_not(quorum_owes(q, 1, 25 * MS, t + 10 * SECONDS));
 	cr_assert_not(quorum_silent(q, 1, t + 10 * SECONDS));
 	cr_assert_eq(quorum_next_us(q, t + 92 * MS), NEVER_US);
 	world_free(w);

@@ -2904,6 +2904,15 @@ static void spoil(struct party *party, struct grant *grant, enum spoilt what)
 	}
 }
 
+/* Who waits stands in the queues of all masters then. */
+static void wait_behind(struct world *w, struct party *holder, struct party *waiter)
+{
+	party_lock(holder, X, -1);
+	world_run(w, 1 * MS);
+	party_lock(waiter, X, -1);
+	world_run(w, 10 * MS);
+}
+
 Test(grants, count_only_if_all_fits)
 {
 	for (enum spoilt what = NOTHING; what < SPOILT; what++) {
@@ -2912,10 +2921,7 @@ Test(grants, count_only_if_all_fits)
 		struct effects effects = {0};
 		struct grant grant;
 
-		party_lock(holder, X, -1);
-		world_run(w, 1 * MS);
-		party_lock(a, X, -1);
-		world_run(w, 10 * MS);
+		wait_behind(w, holder, a);
 		grant = grant_for(w, a);
 		spoil(a, &grant, what);
 		lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
@@ -2934,19 +2940,13 @@ Test(grants, for_an_attempt_that_has_ended_are_given_back)
 	struct model_waiter place;
 	int64_t begin_us;
 
-	party_lock(holder, X, -1);
-	world_run(w, 1 * MS);
-	party_lock(a, X, -1);
-	world_run(w, 10 * MS);
+	wait_behind(w, holder, a);
 	place = model_find_queue(&w->masters[0].data, "db", false)->waiters[0];
 	party_unlock(holder);
 	world_run_until_done(w, a);
 	party_unlock(a);
 	world_run(w, 20 * MS);
-	party_lock(holder, X, -1);
-	world_run(w, 1 * MS);
-	party_lock(b, X, -1);
-	world_run(w, 10 * MS);
+	wait_behind(w, holder, b);
 	for (unsigned i = 0; i < 5; i++)
 		model_put_waiter(model_find_queue(&w->masters[i].data, "db", false), place.member, place.ticket, true);
 	begin_us = w->now_us;
@@ -2966,10 +2966,7 @@ Test(grants, for_an_attempt_that_is_being_given_back_need_no_answer)
 	struct attempt *closed;
 	struct grant grant;
 
-	party_lock(holder, X, -1);
-	world_run(w, 1 * MS);
-	party_lock(a, X, -1);
-	world_run(w, 10 * MS);
+	wait_behind(w, holder, a);
 	grant = grant_for(w, a);
 	lock_stray(&a->lock, 0, &grant, NULL, client_now_us(a->client), &effects);
 	cr_assert_eq(effects.count, 0); /* it is of the attempt that waits */
@@ -2999,10 +2996,7 @@ Test(grants, told_again_say_nothing)
 	struct effects effects = {0};
 	struct grant grant;
 
-	party_lock(holder, X, -1);
-	world_run(w, 1 * MS);
-	party_lock(a, X, -1);
-	world_run(w, 10 * MS);
+	wait_behind(w, holder, a);
 	grant = grant_for(w, a);
 	lock_granted(&a->lock, 0, &grant, client_now_us(a->client), &effects);
 	cr_assert_eq(a->lock.attempt->votes[0].ballot, BALLOT_YES);
@@ -3020,10 +3014,7 @@ Test(grants, after_the_claim_are_proof_only_with_its_fence)
 		struct effects effects = {0};
 		struct grant grant;
 
-		party_lock(holder, X, -1);
-		world_run(w, 1 * MS);
-		party_lock(a, X, -1);
-		world_run(w, 10 * MS);
+		wait_behind(w, holder, a);
 		party_unlock(holder);
 		world_run(w, 20 * MS);
 		cr_assert(party_holds(a, X));
@@ -3047,10 +3038,7 @@ Test(grants, are_prolonged_after_a_while_or_never)
 		struct party *holder = party_in(w, 0), *a = party_in(w, 1);
 		unsigned extended = 0;
 
-		party_lock(holder, X, -1);
-		world_run(w, 1 * MS);
-		party_lock(a, X, -1);
-		world_run(w, 10 * MS);
+		wait_behind(w, holder, a);
 		party_unlock(holder);
 		world_run(w, 5 * MS);
 		cr_assert(party_holds(a, X));

@@ -117,6 +117,8 @@ void crew_kill(pid_t *pids, int count);
 int crew_end(pid_t *pids, int count, int limit_ms);
 /* In such a process: a descriptor for NAME whose connections are up; -1 after a sentence. */
 int crew_open(const struct bench *bench, const char *name);
+/* Lock and unlock, which are a sample: 0 or -1 after a sentence. */
+int crew_pair(int fd, struct samples *samples);
 
 /* Many processes, which connect a few at a time; in memory that they share. */
 struct crew {

@@ -74,6 +74,18 @@ int crew_end(pid_t *pids, int count, int limit_ms)
 	return error;
 }
 
+int crew_pair(int fd, struct samples *samples)
+{
+	int64_t begin_ns = now_ns();
+
+	if (dlock_lock(fd) < 0 || dlock_unlock(fd) < 0) {
+		fprintf(stderr, "bench: %s\n", dlock_error_detail());
+		return -1;
+	}
+	samples_add(samples, now_ns() - begin_ns);
+	return 0;
+}
+
 int crew_open(const struct bench *bench, const char *name)
 {
 	int fd = dlock_open_with(name, DLOCK_CLOEXEC, bench->options);

@@ -30,18 +30,6 @@ struct uncontended {
 	int64_t scripts; /* of ours */
 };
 
-static int lock_pair(int fd, struct samples *samples)
-{
-	int64_t begin_ns = now_ns();
-
-	if (dlock_lock(fd) < 0 || dlock_unlock(fd) < 0) {
-		fprintf(stderr, "growth: %s\n", dlock_error_detail());
-		return -1;
-	}
-	samples_add(samples, now_ns() - begin_ns);
-	return 0;
-}
-
 static int lock_uncontended(void *arg)
 {
 	struct uncontended *one = arg;
@@ -55,7 +43,7 @@ static int lock_uncontended(void *arg)
 		int64_t before = scripts_run(servers);
 
 		for (int round = 0; round < MASTERS_ROUNDS; round++)
-			if (lock_pair(fd, &one->ours) < 0)
+			if (crew_pair(fd, &one->ours) < 0)
 				return 1;
 		sleep_us(SETTLE_US);
 		one->scripts += scripts_run(servers) - before;
@@ -251,7 +239,7 @@ static int measure_beside(struct holder *holder, int fd)
 
 	for (int round = 0; round < BESIDE_ROUNDS && !error; round++) {
 		sleep_us(REST_US);
-		error = lock_pair(fd, &holder->ours);
+		error = crew_pair(fd, &holder->ours);
 		if (!error)
 			error = floor_run(floor, 1, REST_US, &holder->floor);
 	}

@@ -11,19 +11,18 @@
 #define REPEATS 5
 
 struct measured {
-	struct repeats rate, masters_us, client_us;
+	struct repeats rate, master_us, client_us;
 };
 
-/* Of all masters together, until now. */
-static double masters_us(struct servers *servers)
+/* Of a master, until now; the mean of all. */
+static double master_us(struct servers *servers)
 {
-	return servers_count(servers) * 1e6 *
-	       (mean_of(servers, "INFO cpu", "used_cpu_user:") + mean_of(servers, "INFO cpu", "used_cpu_sys:"));
+	return 1e6 * (mean_of(servers, "INFO cpu", "used_cpu_user:") + mean_of(servers, "INFO cpu", "used_cpu_sys:"));
 }
 
 static int run_floor(struct bench *bench, struct floor *floor, struct measured *measured)
 {
-	double on_masters = masters_us(bench->servers), own = cpu_us();
+	double on_master = master_us(bench->servers), own = cpu_us();
 	int64_t begin_ns = now_ns();
 
 	if (floor_flight(floor, PAIRS) < 0)
@@ -31,14 +30,14 @@ static int run_floor(struct bench *bench, struct floor *floor, struct measured *
 	repeats_add(&measured->rate, PAIRS * 1e9 / (double)(now_ns() - begin_ns));
 	repeats_add(&measured->client_us, (cpu_us() - own) / PAIRS);
 	sleep_us(50000); /* the slowest has done its part as well */
-	repeats_add(&measured->masters_us, (masters_us(bench->servers) - on_masters) / PAIRS / servers_count(bench->servers));
+	repeats_add(&measured->master_us, (master_us(bench->servers) - on_master) / PAIRS);
 	return 0;
 }
 
 /* Before it is measured each name is taken once; that counts on the masters. */
 static int run_ours(struct bench *bench, struct measured *measured)
 {
-	double on_masters = masters_us(bench->servers);
+	double on_master = master_us(bench->servers);
 	struct flight flight;
 
 	if (flight_run(bench, AT_ONCE, PAIRS, &flight) < 0)
@@ -46,8 +45,7 @@ static int run_ours(struct bench *bench, struct measured *measured)
 	repeats_add(&measured->rate, flight.pairs_per_s);
 	repeats_add(&measured->client_us, flight.cpu_us);
 	sleep_us(50000);
-	repeats_add(&measured->masters_us,
-	            (masters_us(bench->servers) - on_masters) / (PAIRS + AT_ONCE) / servers_count(bench->servers));
+	repeats_add(&measured->master_us, (master_us(bench->servers) - on_master) / (PAIRS + AT_ONCE));
 	return 0;
 }
 
@@ -58,9 +56,9 @@ static void tell(const struct measured *of)
 	result_repeated("1,000 in flight, by same floor", "/s", &of[OURS].rate, &of[SAME].rate, BAR_RATIO_LEAST, 0.8);
 	result_repeated("1,000 in flight, by plain floor", "/s", &of[OURS].rate, &of[PLAIN].rate, BAR_RATIO_LEAST, 0.3);
 	result_repeated("  client CPU a pair, by same floor", "us", &of[OURS].client_us, &of[SAME].client_us, BAR_NONE, 0);
-	result_repeated("  time on a master a pair, by plain floor", "us", &of[OURS].masters_us, &of[PLAIN].masters_us,
+	result_repeated("  time on a master a pair, by plain floor", "us", &of[OURS].master_us, &of[PLAIN].master_us,
 	                BAR_RATIO_MOST, 3);
-	result_repeated("  same floor: time on a master, by plain floor", "us", &of[SAME].masters_us, &of[PLAIN].masters_us,
+	result_repeated("  same floor: time on a master, by plain floor", "us", &of[SAME].master_us, &of[PLAIN].master_us,
 	                BAR_NONE, 0);
 }
 

@@ -5,7 +5,6 @@
  * One process uses the library, this one runs the floors, in turns: plain, same, ours, and again.
  */
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -27,20 +26,6 @@ struct solo {
 	double cpu_us;
 };
 
-static int lock_and_unlock(int fd, int pairs, struct samples *samples)
-{
-	for (int i = 0; i < pairs; i++) {
-		int64_t begin_ns = now_ns();
-
-		if (dlock_lock(fd) < 0 || dlock_unlock(fd) < 0) {
-			fprintf(stderr, "uncontended: %s\n", dlock_error_detail());
-			return -1;
-		}
-		samples_add(samples, now_ns() - begin_ns);
-	}
-	return 0;
-}
-
 static int work(void *arg)
 {
 	struct solo *solo = arg;
@@ -55,7 +40,8 @@ static int work(void *arg)
 		}
 		solo->samples.count = 0;
 		begin_us = cpu_us();
-		error = lock_and_unlock(fd, PAIRS, &solo->samples);
+		for (int i = 0; i < PAIRS && error == 0; i++)
+			error = crew_pair(fd, &solo->samples);
 		solo->cpu_us = cpu_us() - begin_us;
 		atomic_store(&solo->done, wanted);
 	}
